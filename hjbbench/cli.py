@@ -1,0 +1,246 @@
+"""The command line: the one place that puts the parts together."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hjbbench.errors import UserError
+
+app = typer.Typer(
+    name="hjbbench",
+    help="Convergence speed and policy smoothness of continuous-time reinforcement learning, measured by one harness.",
+    epilog="A first look: hjbbench run quick && hjbbench report results/quick",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class Kind(StrEnum):
+    tasks = "tasks"
+    agents = "agents"
+    suites = "suites"
+
+
+class Executor(StrEnum):
+    local = "local"
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@app.command("list", help="Show the registered tasks and agents and the shipped suites.")
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(help="Only these.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    from hjbbench.planning import load_suite, suite_names
+    from hjbbench.registry import all_agents, all_tasks
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    if kind in (None, Kind.tasks):
+        found["tasks"] = [
+            {
+                "name": task.name,
+                "dt": task.dt,
+                "horizon_s": task.horizon_s,
+                "discount_rate": task.discount_rate,
+                "targets": list(task.targets),
+                "version": task.version,
+            }
+            for task in sorted(all_tasks().values(), key=lambda task: task.name)
+        ]
+    if kind in (None, Kind.agents):
+        found["agents"] = [
+            {"name": entry.name, "summary": entry.summary}
+            for entry in sorted(all_agents().values(), key=lambda entry: entry.name)
+        ]
+    if kind in (None, Kind.suites):
+        suites = [load_suite(name) for name in suite_names()]
+        found["suites"] = [{"name": suite.name, "description": suite.description} for suite in suites]
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    for heading, rows in found.items():
+        _print_table(heading, rows)
+
+
+@app.command(help="Run a suite: everything of it that has no result yet.")
+def run(
+    suite: Annotated[str, typer.Argument(help="A shipped suite's name or the path of a .toml file.")],
+    tasks: Annotated[str | None, typer.Option(help="Only tasks that match, e.g. 'locomotion/*,control/*'.")] = None,
+    agents: Annotated[str | None, typer.Option(help="Only agents that match.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Other seeds than the suite's: 0-9, 3 or 0,2,5-7.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Another budget of decisions per run.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Runs at a time; one per core unless given.")] = None,
+    executor: Annotated[Executor, typer.Option(help="Where runs are carried out.")] = Executor.local,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; results/SUITE unless given.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="agent.setting=value, in JSON or plain text; repeatable.")
+    ] = None,
+    keep_policy: Annotated[bool, typer.Option("--keep-policy", help="Keep checkpoint.pt of finished runs.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also repeat errors and timeouts.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite runs of another configuration.")] = False,
+) -> None:
+    from rich.console import Console
+
+    from hjbbench import campaign, planning
+    from hjbbench.executors import run_local
+    from hjbbench.progress import Progress
+
+    for name, value in (("--steps", steps), ("--workers", workers)):
+        if value is not None and value < 1:
+            raise UserError(f"{name}: {value} is not allowed, must be at least 1")
+    chosen = planning.load_suite(suite)
+    overrides = _parse_settings(settings or [])
+    specs, left_out = planning.plan(chosen, tasks, agents, seeds, steps, overrides, keep_policy)
+    root = out or Path("results") / chosen.name
+    todo = campaign.pending(specs, root, replace, retry_failed)
+    campaign.save_plan(specs, root)
+    console = Console()
+    for reason in left_out:
+        console.print(f"left out: {reason}", style="dim", markup=False, soft_wrap=True)
+    console.print(
+        f"{len(specs)} runs, {len(specs) - len(todo)} finished before, {len(todo)} to do in {root}", soft_wrap=True
+    )
+    with Progress(todo, console) as progress:
+        try:
+            counts = run_local(todo, root, workers or os.cpu_count() or 1, progress.listen)
+        except KeyboardInterrupt:
+            raise UserError(f"stopped; finished runs are whole, the same command goes on from {root}") from None
+    failed = {name: count for name, count in counts.items() if name != "done"}
+    if failed:
+        console.print("failed: " + ", ".join(f"{count} {name}" for name, count in failed.items()), soft_wrap=True)
+
+
+@app.command(help="Show what of a folder is done, running, missing or failed, and the hours left.")
+def status(folder: Path, as_json: JsonOption = False) -> None:
+    from dataclasses import asdict
+
+    from hjbbench import campaign
+
+    found = campaign.status(folder)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1))
+        return
+    typer.echo(", ".join(f"{count} {state}" for state, count in sorted(found.counts.items())) or "no runs")
+    for label in found.running:
+        typer.echo(f"running: {label}")
+    for failure in found.failed:
+        typer.echo(f"{failure['status']}: {failure['run']}: {failure['error']}")
+    if found.missing:
+        typer.echo(f"missing: {', '.join(found.missing[:5])}{' ...' if len(found.missing) > 5 else ''}")
+    left = "unknown until a run has finished" if found.left_h is None else f"{found.left_h:.2f} h of one worker"
+    typer.echo(f"left: {left}")
+
+
+@app.command(help="Write tables, figures and the page of a folder of runs; print the leaderboard.")
+def report(folder: Path) -> None:
+    from hjbbench.report import write_report
+
+    leaderboard, page = write_report(folder)
+    typer.echo(leaderboard)
+    typer.echo(f"page: {page}")
+
+
+@app.command(help="Evaluate a kept policy again, also at other control intervals.")
+def evaluate(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, kept with --keep-policy.")],
+    dt: Annotated[str, typer.Option(help="Multiples of the run's dt, e.g. 0.5,1,2.")] = "1",
+    episodes: Annotated[int, typer.Option(help="Episodes per multiple.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    from hjbbench import playback
+
+    if episodes < 1:
+        raise UserError(f"--episodes: {episodes} is not allowed, must be at least 1")
+    rows = playback.evaluate(run_folder, _parse_factors(dt), episodes)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    shown = ("dt_factor", "dt", "return_mean", "return_std", "length_s_mean", "action_rate_rms_per_s", "success_rate")
+    _print_table(f"{run_folder}, {episodes} episodes", [{name: row[name] for name in shown} for row in rows])
+
+
+@app.command(help="Film one episode of a kept policy.")
+def render(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, kept with --keep-policy.")],
+    out: Annotated[Path | None, typer.Option(help="The GIF; policy.gif in the run's folder unless given.")] = None,
+    seed: Annotated[int, typer.Option(help="Which episode.")] = 0,
+) -> None:
+    from hjbbench import playback
+
+    target = out or run_folder / "policy.gif"
+    episode_return = playback.film(run_folder, target, seed)
+    typer.echo(f"{target}: one episode, return {episode_return:.5g}")
+
+
+def _parse_settings(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """["sac.batch_size=64"] -> {"sac": {"batch_size": 64}}."""
+    settings: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        where, equals, value = text.partition("=")
+        name, dot, key = where.partition(".")
+        if not (equals and dot and name and key):
+            raise UserError(f"--set: {text!r} is not understood; write agent.setting=value")
+        try:
+            settings.setdefault(name, {})[key] = json.loads(value)
+        except ValueError:
+            settings.setdefault(name, {})[key] = value
+    return settings
+
+
+def _parse_factors(text: str) -> list[float]:
+    try:
+        factors = [float(part) for part in text.split(",")]
+    except ValueError:
+        factors = []
+    if not factors or not all(0 < factor < float("inf") for factor in factors):
+        raise UserError(f"--dt: {text!r} is not understood; write positive multiples like 0.5,1,2")
+    return factors
+
+
+def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in rows[0] if rows else ():
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(f"{value:.5g}" if isinstance(value, float) else str(value) for value in row.values()))
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width).print(table, markup=False)
+
+
+def main() -> None:
+    """Run the command line; a person's mistake is one line on stderr and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except UserError as problem:
+        typer.echo(f"hjbbench: {problem}", err=True)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as problem:
+        from typer.exceptions import Abort, TyperException
+
+        if isinstance(problem, TyperException):
+            typer.echo(f"hjbbench: {problem.format_message()}", err=True)
+            code = problem.exit_code
+        elif isinstance(problem, Abort):
+            code = 130
+        else:
+            raise
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

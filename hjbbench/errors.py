@@ -1,0 +1,22 @@
+"""The errors a person can cause, told in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad input: its message is one line naming the field, the value and what is allowed. The CLI exits with 2."""
+
+
+class Diverged(RuntimeError):
+    """A run left the finite numbers; it stays in the statistics as a failed run."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name nobody registered, with the closest known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+    return UserError(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,1 @@
+"""What is measured of one run: its convergence, its smoothness, its value error."""

@@ -1,0 +1,187 @@
+"""Suite files -> the list of runs to do."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from hjbbench.errors import UserError, unknown
+from hjbbench.registry import all_agents, all_tasks, get_agent, get_task
+from hjbbench.spec import RunSpec, configure
+
+SHIPPED = Path(__file__).parent / "suites"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file's content. Fields are the keys of the file."""
+
+    name: str
+    description: str
+    tasks: list[str]
+    """Names or globs."""
+    agents: list[str]
+    """Names of registered agents or of this file's variants, or globs."""
+    n_steps: dict[str, int]
+    """Decisions per run by task name or glob; the first that matches counts."""
+    seeds: str = "0-2"
+    agent_seeds: dict[str, str] = field(default_factory=dict)
+    """Seeds of agents that get others than ``seeds``."""
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name -> {agent = registered name, setting = value, ...}."""
+    n_evals: int = 25
+    n_eval_episodes: int = 10
+    wall_limit_s: float = 7200.0
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "name": str, "description": str, "tasks": list, "agents": list, "n_steps": dict, "seeds": str, "agent_seeds": dict,
+    "variants": dict, "n_evals": int, "n_eval_episodes": int, "wall_limit_s": (int, float),
+}  # fmt: skip
+_REQUIRED = ("description", "tasks", "agents", "n_steps")
+
+
+def suite_names() -> list[str]:
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A shipped suite by name, or a file of one's own by its path; raises UserError naming the key that is wrong."""
+    path = Path(name) if name.endswith(".toml") else SHIPPED / f"{name}.toml"
+    if not path.is_file():
+        raise (
+            UserError(f"{path}: no such suite file")
+            if name.endswith(".toml")
+            else unknown("suite", name, suite_names())
+        )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise UserError(f"{path}: not readable as TOML ({problem})") from None
+    for key, value in content.items():
+        if key not in _TYPES:
+            raise UserError(f"{path}: {unknown('key', key, _TYPES)}")
+        if isinstance(value, bool) or not isinstance(value, _TYPES[key]):
+            raise UserError(f"{path}: {key} is {value!r}, must be of type {_type_name(key)}")
+    for key in _REQUIRED:
+        if key not in content:
+            raise UserError(f"{path}: key {key!r} is missing")
+    suite = Suite(**({"name": path.stem} | content))
+    _check_values(suite, path)
+    return suite
+
+
+def _type_name(key: str) -> str:
+    kind = _TYPES[key]
+    return {"str": "text", "list": "list", "dict": "table", "int": "whole number"}.get(
+        getattr(kind, "__name__", ""), "number"
+    )
+
+
+def _check_values(suite: Suite, path: Path) -> None:
+    for key in ("tasks", "agents"):
+        wrong = [name for name in getattr(suite, key) if not isinstance(name, str)]
+        if wrong:
+            raise UserError(f"{path}: {key} holds {wrong[0]!r}, must hold names")
+    numbers = {"n_evals": suite.n_evals, "n_eval_episodes": suite.n_eval_episodes, "wall_limit_s": suite.wall_limit_s}
+    numbers |= {f"n_steps.{name}": value for name, value in suite.n_steps.items()}
+    for key, value in numbers.items():
+        whole = key != "wall_limit_s"
+        if isinstance(value, bool) or (whole and not isinstance(value, int)) or value <= 0:
+            raise UserError(f"{path}: {key} is {value!r}, must be a positive {'whole ' if whole else ''}number")
+    for text in (suite.seeds, *suite.agent_seeds.values()):
+        parse_seeds(text)
+    for name, variant in suite.variants.items():
+        if not isinstance(variant, dict) or not isinstance(variant.get("agent"), str):
+            raise UserError(f"{path}: variants.{name} must be a table with an agent and its settings")
+        configure(get_agent(variant["agent"]), _settings(variant))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds as "0-9", "3" or "0,2,5-7"."""
+    seeds: list[int] = []
+    for part in str(text).split(","):
+        low, dash, high = part.strip().partition("-")
+        if not (low.isascii() and low.isdigit()) or (dash and not (high.isascii() and high.isdigit())):
+            raise UserError(f"seeds: {text!r} is not understood; write 0-9, 3 or 0,2,5-7")
+        if dash and int(high) < int(low):
+            raise UserError(f"seeds: {part.strip()!r} runs backwards; write {high}-{low}")
+        seeds += range(int(low), int(high or low) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def plan(
+    suite: Suite,
+    tasks: str | None = None,
+    agents: str | None = None,
+    seeds: str | None = None,
+    n_steps: int | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    keep_policy: bool = False,
+) -> tuple[list[RunSpec], list[str]]:
+    """The runs of a suite, seed by seed across all cells so that a partial result is balanced, and what is left out.
+
+    ``overrides`` maps an agent's name to settings. Raises UserError for names that match nothing.
+    """
+    known_agents = {**dict.fromkeys(all_agents()), **suite.variants}
+    chosen_tasks = _narrow("task", _expand("task", suite.tasks, list(all_tasks())), tasks)
+    chosen_agents = _narrow("agent", _expand("agent", suite.agents, list(known_agents)), agents)
+    for name in overrides or {}:
+        if name not in chosen_agents:
+            raise unknown("agent in --set", name, chosen_agents)
+    left_out, runs = [], []
+    for task_name in chosen_tasks:
+        steps = n_steps or next((value for glob, value in suite.n_steps.items() if fnmatch(task_name, glob)), None)
+        if steps is None:
+            raise UserError(f"suite {suite.name}: n_steps names no budget for {task_name}")
+        for agent_name in chosen_agents:
+            variant = suite.variants.get(agent_name)
+            base = variant["agent"] if variant else agent_name
+            if reason := get_agent(base).refuses(get_task(task_name)):
+                left_out.append(f"{agent_name} on {task_name}: {reason}")
+                continue
+            settings = {**(_settings(variant) if variant else {}), **(overrides or {}).get(agent_name, {})}
+            configure(get_agent(base), settings)
+            for seed in parse_seeds(seeds or suite.agent_seeds.get(agent_name, suite.seeds)):
+                runs.append(
+                    RunSpec(
+                        suite=suite.name,
+                        task=task_name,
+                        agent=agent_name,
+                        seed=seed,
+                        n_steps=steps,
+                        n_evals=min(suite.n_evals, steps),
+                        n_eval_episodes=suite.n_eval_episodes,
+                        wall_limit_s=float(suite.wall_limit_s),
+                        variant_of=base if variant else None,
+                        overrides=settings,
+                        keep_policy=keep_policy,
+                    )
+                )
+    return sorted(runs, key=lambda run: run.seed), left_out
+
+
+def _settings(variant: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in variant.items() if key != "agent"}
+
+
+def _expand(kind: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Names and globs of a suite file -> names, each once, in the file's order."""
+    found: dict[str, None] = {}
+    for pattern in wanted:
+        matches = [name for name in known if fnmatch(name, pattern)]
+        if not matches:
+            raise unknown(kind, pattern, known)
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def _narrow(kind: str, names: list[str], patterns: str | None) -> list[str]:
+    """The names that match a comma-separated list of globs from the command line."""
+    if patterns is None:
+        return names
+    return _expand(kind, [part.strip() for part in patterns.split(",")], names)

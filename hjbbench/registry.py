@@ -1,0 +1,97 @@
+"""Tasks and agents by name: two plain dicts, filled by import."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from hjbbench.errors import UserError, unknown
+from hjbbench.protocol import Agent, Task
+
+
+@dataclass(frozen=True)
+class AgentEntry:
+    """A registered agent: how to build it, its default configuration, and what it cannot do."""
+
+    name: str
+    factory: Callable[..., Agent]
+    config: Any
+    """The frozen dataclass of the agent's settings; its defaults serve every task."""
+    summary: str
+    refuses: Callable[[Task], str | None]
+    """The reason this agent cannot run on a task, or None."""
+
+
+TASKS: dict[str, Task] = {}
+AGENTS: dict[str, AgentEntry] = {}
+
+
+def add_task(task: Task) -> Task:
+    """Register a task under its own name; a name is taken once."""
+    if task.name in TASKS:
+        raise UserError(f"task {task.name!r} is registered twice")
+    TASKS[task.name] = task
+    return task
+
+
+def agent(name: str, config: Any, refuses: Callable[[Task], str | None] = lambda task: None) -> Callable:
+    """Register the decorated class (or function) as the agent ``name``, configured by the dataclass ``config``.
+
+    The first line of its docstring is its summary in ``hjbbench list``.
+    """
+
+    def register(factory: Callable[..., Agent]) -> Callable[..., Agent]:
+        if name in AGENTS:
+            raise UserError(f"agent {name!r} is registered twice")
+        summary = (factory.__doc__ or "").strip().split("\n")[0]
+        AGENTS[name] = AgentEntry(name, factory, config, summary, refuses)
+        return factory
+
+    return register
+
+
+def import_modules(package: str) -> None:
+    """Import every module of a package, so that a new file registers itself."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+@cache
+def load(group: str) -> None:
+    """Import the entry points of "hjbbench.tasks" or "hjbbench.agents": the shipped ones and every third party's."""
+    for entry in entry_points(group=group):
+        try:
+            entry.load()
+        except ImportError as problem:
+            raise UserError(f"entry point {entry.name} = {entry.value} ({group}) cannot be imported: {problem}") from None
+
+
+def all_tasks() -> dict[str, Task]:
+    """Every registered task by name."""
+    load("hjbbench.tasks")
+    return TASKS
+
+
+def all_agents() -> dict[str, AgentEntry]:
+    """Every registered agent by name."""
+    load("hjbbench.agents")
+    return AGENTS
+
+
+def get_task(name: str) -> Task:
+    """The task of this name; raises UserError with the closest names."""
+    if name not in all_tasks():
+        raise unknown("task", name, TASKS)
+    return TASKS[name]
+
+
+def get_agent(name: str) -> AgentEntry:
+    """The agent of this name; raises UserError with the closest names."""
+    if name not in all_agents():
+        raise unknown("agent", name, AGENTS)
+    return AGENTS[name]

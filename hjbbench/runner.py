@@ -1,0 +1,236 @@
+"""One run: task x agent x seed -> one run directory. Run as a module it is the process of a single run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hjbbench.clock import RunClock, evaluation_points
+from hjbbench.errors import Diverged, UserError
+from hjbbench.seeding import derive_seed
+from hjbbench.spec import RunSpec
+from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, FORMAT, RUNNING, write_json, write_rows
+
+REPORTED = ("hjbbench", "torch", "numpy", "gymnasium", "mujoco", "highway-env", "stable-baselines3", "sb3-contrib")
+Event = dict[str, Any]
+
+
+def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lambda event: None) -> str:
+    """Carry out one run and write its directory; returns its status. ``emit`` hears of progress.
+
+    Whatever the agent raises becomes the run's status: an agent's failure is a result, not the end of the suite.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    directory.mkdir(parents=True, exist_ok=True)
+    for stale in ("evals.csv", "episodes.csv", "diagnostics.csv"):
+        (directory / stale).unlink(missing_ok=True)
+    record = new_record(spec)
+    write_json(directory / "run.json", record)  # until the run ends, a kill leaves "interrupted"
+    write_json(directory / RUNNING, {"pid": os.getpid()})
+    run = _Execution(spec, directory, record, emit)
+    try:
+        run.train()
+        status, error = "done", None
+    except Diverged as problem:
+        status, error = "diverged", str(problem)
+    except Exception as problem:
+        where = traceback.extract_tb(problem.__traceback__)[-1]
+        file = Path(where.filename).name
+        status, error = "error", f"{type(problem).__name__}: {problem} ({file}:{where.lineno})"
+        traceback.print_exc()
+    run.finish(status, error)
+    (directory / RUNNING).unlink()
+    return status
+
+
+class _Execution:
+    """The pieces of one run while it goes on."""
+
+    def __init__(self, spec: RunSpec, directory: Path, record: Event, emit: Callable[[Event], None]) -> None:
+        self.spec, self.directory, self.record, self.emit = spec, directory, record, emit
+        self.rows: list[Event] = []
+        self.diagnostics: list[dict[str, float]] = []
+        self.clock: RunClock | None = None
+
+    def train(self) -> None:
+        import gymnasium as gym
+
+        from hjbbench.environment import TrainingEnv
+        from hjbbench.evaluation import Evaluator
+
+        spec = self.spec
+        task, entry, config = spec.resolve()
+        seed = derive_seed(task.name, spec.seed, "training")
+        self.env = TrainingEnv(task.make(dt=task.dt), task.dt, seed, spec.n_steps)
+        if not isinstance(self.env.action_space, gym.spaces.Box):
+            raise UserError(f"{task.name}: action space is {self.env.action_space}, must be a Box")
+        self.evaluator = Evaluator(task, spec.n_eval_episodes, spec.seed)
+        self.metrics = task.metrics
+        self.agent = entry.factory(task, self.env, config, derive_seed(task.name, spec.seed, "agent"))
+        points = evaluation_points(spec.n_steps, spec.n_evals)
+        self.clock = RunClock(spec.n_steps, points, self.evaluate, self.diagnostics.append, task.dt)
+        self.agent.learn(self.env, self.clock)
+        if self.clock.running:
+            raise RuntimeError(f"learn returned after {self.clock.n_steps} of {spec.n_steps} decisions")
+        if spec.keep_policy:
+            self.agent.save(self.directory / "checkpoint.pt")
+
+    def evaluate(self, clock: RunClock) -> None:
+        import numpy as np
+        import torch
+
+        if self.env.n_steps != clock.n_steps:
+            raise RuntimeError(f"the agent reported {clock.n_steps} decisions but took {self.env.n_steps}")
+        costs = {
+            "n_steps": clock.n_steps,
+            "t_env_s": round(clock.t_env_s, 6),
+            "n_updates": clock.n_updates,
+            "t_wall_s": round(clock.t_wall_s, 3),
+        }
+        numpy_state = np.random.get_state()  # noqa: NPY002  evaluation must not disturb what the agent draws next
+        with torch.random.fork_rng(devices=[]):
+            row = costs | self.evaluator.evaluate(self.agent)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        self.rows.append(row)
+        self.write_tables()
+        self.emit({"n_steps": clock.n_steps, "return_mean": row["return_mean"], "t_wall_s": row["t_wall_s"]})
+
+    def write_tables(self) -> None:
+        write_rows(self.directory / "evals.csv", (*EVAL_COLUMNS, *self.metrics), self.rows)
+        write_rows(self.directory / "episodes.csv", EPISODE_COLUMNS, self.env.episodes)
+        if self.diagnostics:
+            columns = list(dict.fromkeys(name for row in self.diagnostics for name in row))
+            write_rows(self.directory / "diagnostics.csv", columns, self.diagnostics)
+
+    def finish(self, status: str, error: str | None) -> None:
+        if self.clock is not None:
+            self.record["totals"] = {
+                "n_steps": self.clock.n_steps,
+                "t_env_s": self.clock.t_env_s,
+                "n_updates": self.clock.n_updates,
+                "t_wall_s": self.clock.t_wall_s,
+                "t_eval_s": self.clock.t_eval_s,
+            }
+            self.write_tables()
+        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        close_record(self.record, status, error)
+        self.record["peak_rss_mb"] = peak_kb / 1024
+        write_json(self.directory / "run.json", self.record)
+
+
+def new_record(spec: RunSpec) -> Event:
+    """run.json of a run that has not finished; raises UserError for names and settings nobody knows."""
+    task, _, config = spec.resolve()
+    return {
+        "format": FORMAT,
+        "suite": spec.suite,
+        "task": spec.task,
+        "agent": spec.agent,
+        "variant_of": spec.variant_of,
+        "seed": spec.seed,
+        "status": "interrupted",
+        "error": None,
+        "config": dataclasses.asdict(config),
+        "config_hash": spec.config_hash(),
+        "task_version": task.version,
+        "dt": task.dt,
+        "horizon_s": task.horizon_s,
+        "discount_rate": task.discount_rate,
+        "budget": {"n_steps": spec.n_steps},
+        "evaluation": {"n_evals": spec.n_evals, "n_episodes": spec.n_eval_episodes},
+        "targets": list(task.targets),
+        "reference": dataclasses.asdict(task.reference),
+        "totals": {"n_steps": 0, "t_env_s": 0.0, "n_updates": 0, "t_wall_s": 0.0, "t_eval_s": 0.0},
+        "peak_rss_mb": 0.0,
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "machine": machine(),
+        "started_at": _now(),
+        "finished_at": None,
+    }
+
+
+def close_record(record: Event, status: str, error: str | None) -> None:
+    """Mark a record as ended, in place."""
+    record.update(status=status, error=error, finished_at=_now())
+
+
+@cache
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in REPORTED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_revision() -> str | None:
+    """Commit of the checkout this package runs from, None where it is installed without one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """What wall-clock figures depend on."""
+    cpu = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        cpu = names[0] if names else cpu
+    return {"system": platform.system(), "cpu": cpu, "n_cores": os.cpu_count()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _die_with_parent() -> None:
+    """End this process when the driver's end of standard input closes, however the driver ended."""
+
+    def watch() -> None:
+        while sys.stdin.read(1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """The process of one run: a RunSpec as JSON on the first line of stdin, events as JSON lines on stdout."""
+    spec = RunSpec(**json.loads(sys.stdin.readline()))
+    directory = Path(sys.argv[1])
+    _die_with_parent()
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print goes to the log, not into the events
+
+    def emit(event: Event) -> None:
+        channel.write(json.dumps(event) + "\n")
+
+    emit({"status": execute(spec, directory, emit)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Change lanes on a busy motorway: continuous throttle and steering in highway-env."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+from hjbbench.errors import UserError
+from hjbbench.protocol import Reference, Task
+from hjbbench.registry import add_task
+
+DT = 0.1
+HORIZON_S = 15.0
+FRAMES = {1 / 20: 1, 1 / 10: 2, 1 / 5: 4, 1 / 4: 5, 1 / 2: 10, 1.0: 20}
+"""Frames of 1/20 s per decision for every dt the plant can be sampled at, in seconds."""
+ROAD_POSITION, CLEARANCE = 1, 6
+
+
+def make(dt: float | None = None, render_mode: str | None = None) -> gym.Env:
+    """The lane change with decisions every ``dt`` seconds; raises UserError unless the frame rate is a multiple."""
+    if (dt or DT) not in FRAMES:
+        raise UserError(f"dt is {dt} s; highway/lane-change allows {', '.join(f'{s:g}' for s in FRAMES)}")
+    from tasks.highway.env import LaneChangeEnv
+
+    return LaneChangeEnv(FRAMES[dt or DT], HORIZON_S, render_mode)
+
+
+def terminated(obs: Any, action: Any, next_obs: Any) -> Any:
+    """Off the road or crashed, from the lateral road position and the clearance; numpy arrays or torch tensors."""
+    return (abs(next_obs[..., ROAD_POSITION]) > 1.0) | (next_obs[..., CLEARANCE] <= 0.0)
+
+
+add_task(
+    Task(
+        name="highway/lane-change",
+        make=make,
+        dt=DT,
+        horizon_s=HORIZON_S,
+        discount_rate=0.1,
+        targets=(),
+        reference=Reference(0.0, 1.0, ""),
+        terminated=terminated,
+    )
+)

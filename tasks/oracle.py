@@ -1,0 +1,188 @@
+"""Oracle tasks: problems whose Hamilton-Jacobi-Bellman equation has an exact solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from scipy import linalg
+
+from hjbbench.errors import UserError
+from hjbbench.protocol import Reference, Task
+from hjbbench.registry import add_task
+
+DT0_S = 0.05
+HORIZON_S = 5.0
+DISCOUNT_RATE = 0.2
+"""1/s: a 5 s horizon (0.99 per decision), several times the closed loop's settling time of about 1 s."""
+
+
+@dataclass(frozen=True)
+class LinearQuadratic:
+    """dx = (A x + B u) dt + S dW with reward rate -(x'Qx + u'Ru), discounted at rho.
+
+    Its HJB equation has the solution V*(x) = -(x'Px + tr(S'PS)/rho), u* = -R^-1 B'P x, with P from the algebraic
+    Riccati equation of (A - rho/2 I, B, Q, R) (Anderson and Moore, Optimal Control, 1990, section 3.5).
+    """
+
+    drift: np.ndarray
+    """A, (n, n) in 1/s."""
+    control: np.ndarray
+    """B, (n, m)."""
+    noise: np.ndarray
+    """S, (n, n), state per square root of a second."""
+    state_cost: np.ndarray
+    """Q, (n, n), reward per second."""
+    control_cost: np.ndarray
+    """R, (m, m), reward per second."""
+    discount_rate: float
+
+    @cached_property
+    def riccati(self) -> np.ndarray:
+        """P, (n, n)."""
+        shifted = self.drift - self.discount_rate / 2 * np.eye(len(self.drift))
+        return linalg.solve_continuous_are(shifted, self.control, self.state_cost, self.control_cost)
+
+    @cached_property
+    def gain(self) -> np.ndarray:
+        """K of the optimal u = -K x, (m, n)."""
+        return np.linalg.solve(self.control_cost, self.control.T @ self.riccati)
+
+    def optimal_value(self, state: np.ndarray) -> np.ndarray:
+        """V* for states (k, n), in reward units."""
+        noise_cost = np.trace(self.noise.T @ self.riccati @ self.noise) / self.discount_rate
+        return -(np.einsum("ki,ij,kj->k", state, self.riccati, state) + noise_cost)
+
+    def sample(self, dt: float) -> SampledLinearQuadratic:
+        """The same plant with the control held for ``dt`` seconds, without discretisation error.
+
+        Van Loan (IEEE TAC 23, 1978): one matrix exponential gives an integral of two others.
+        """
+        n, m = self.control.shape
+        # z = (x, u) with u held: dz = F z dt. The reward of an interval is discounted within it, so that a sum of
+        # exp(-rho dt k) times rewards is the continuous-time value of the held control.
+        flow = np.block([[self.drift, self.control], [np.zeros((m, n + m))]])
+        weight = linalg.block_diag(self.state_cost, self.control_cost)
+        discounted = flow - self.discount_rate / 2 * np.eye(n + m)
+        block = linalg.expm(np.block([[-discounted.T, weight], [np.zeros((n + m, n + m)), discounted]]) * dt)
+        cost = block[n + m :, n + m :].T @ block[: n + m, n + m :]
+        transition = linalg.expm(flow * dt)[:n]
+        diffusion = self.noise @ self.noise.T
+        block = linalg.expm(np.block([[-self.drift, diffusion], [np.zeros((n, n)), self.drift.T]]) * dt)
+        covariance = block[n:, n:].T @ block[:n, n:]
+        # Noise that enters within the interval adds a constant to its expected cost: the integral over s of
+        # exp(-rho s) tr(Q Cov(s)), by Gauss-Legendre, exact to rounding for so smooth an integrand.
+        nodes, weights = np.polynomial.legendre.leggauss(6)
+        times = (nodes + 1) * dt / 2
+        noise_cost = sum(
+            w * dt / 2 * np.exp(-self.discount_rate * s) * np.trace(self.state_cost @ self._covariance(s))
+            for w, s in zip(weights, times, strict=True)
+        )
+        root = linalg.cholesky(covariance + 1e-300 * np.eye(n), lower=True) if diffusion.any() else np.zeros((n, n))
+        return SampledLinearQuadratic(transition, root, cost, float(noise_cost))
+
+    def _covariance(self, elapsed_s: float) -> np.ndarray:
+        n = len(self.drift)
+        block = np.block([[-self.drift, self.noise @ self.noise.T], [np.zeros((n, n)), self.drift.T]])
+        block = linalg.expm(block * elapsed_s)
+        return block[n:, n:].T @ block[:n, n:]
+
+
+@dataclass(frozen=True)
+class SampledLinearQuadratic:
+    """x' = transition (x, u) + root e with e standard normal; expected reward -((x, u)' cost (x, u) + noise_cost)."""
+
+    transition: np.ndarray
+    root: np.ndarray
+    cost: np.ndarray
+    noise_cost: float
+
+    def step(self, state: np.ndarray, control: np.ndarray, unit_noise: np.ndarray) -> tuple[np.ndarray, float]:
+        """The next state (n,) and the reward of one interval."""
+        both = np.concatenate([state, control])
+        return self.transition @ both + self.root @ unit_noise, -float(both @ self.cost @ both + self.noise_cost)
+
+
+def oscillator_problem(noise: float) -> LinearQuadratic:
+    """Two damped oscillators coupled through their cost, each with its own force (after VIP, arXiv 2509.09135).
+
+    x_i'' = -k x_i - b x_i' + u_i with k = 1, b = 0.5; cost rate x_1^2 + x_2^2 + 2 (x_1 - x_2)^2 + 0.1 |u|^2, counted
+    per 0.05 s so that one decision's reward is of order one. ``noise``: velocity per square root of a second.
+    """
+    one = np.array([[0.0, 1.0], [-1.0, -0.5]])
+    apart = np.array([1.0, 0.0, -1.0, 0.0])
+    return LinearQuadratic(
+        drift=linalg.block_diag(one, one),
+        control=np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]),
+        noise=np.diag([0.0, noise, 0.0, noise]),
+        state_cost=(np.diag([1.0, 0.0, 1.0, 0.0]) + 2 * np.outer(apart, apart)) / DT0_S,
+        control_cost=0.1 * np.eye(2) / DT0_S,
+        discount_rate=DISCOUNT_RATE,
+    )
+
+
+class OscillatorEnv(gym.Env):
+    """Starts at rest with both positions uniform in [-1, 1]; observes (x_1, v_1, x_2, v_2); action 1 is a force of 6.
+
+    The optimal feedback needs at most 5.8 from these starts, so the bound does not change V* there.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012  gymnasium's own convention
+    MAX_FORCE = 6.0
+
+    def __init__(self, noise: float, dt: float | None = None, render_mode: str | None = None) -> None:
+        self.dt = DT0_S if dt is None else dt
+        n_steps = HORIZON_S / self.dt if self.dt > 0 else 0.0
+        if n_steps < 1 or abs(n_steps - round(n_steps)) > 1e-6:
+            raise UserError(f"oracle/oscillator: dt is {self.dt}, must divide the episode of {HORIZON_S:g} s")
+        if render_mode is not None:
+            raise UserError(f"oracle/oscillator: render_mode is {render_mode!r}; this task has no picture")
+        self.render_mode = None
+        self._n_steps = round(n_steps)
+        self._plant = oscillator_problem(noise).sample(self.dt)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        x1, x2 = self.np_random.uniform(-1, 1, size=2)
+        self._state = np.array([x1, 0.0, x2, 0.0])
+        self._elapsed = 0
+        return self._state.astype(np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        force = self.MAX_FORCE * np.clip(np.asarray(action, dtype=float), -1, 1)
+        self._state, reward = self._plant.step(self._state, force, self.np_random.standard_normal(4))
+        self._elapsed += 1
+        return self._state.astype(np.float32), reward, False, self._elapsed >= self._n_steps, {}
+
+
+PROVENANCE = (
+    "'random' is the passive plant (zero force), which the exactly known optimum beats by a factor of two only, where "
+    "uniformly random forces (-497, noisy -510) would make every policy look solved; reference: the exact optimal "
+    "feedback held for 0.05 s; both are means of 1000 episodes"
+)
+
+
+def _add(name: str, noise: float, reference: Reference, targets: tuple[float, ...]) -> None:
+    add_task(
+        Task(
+            name=name,
+            make=partial(OscillatorEnv, noise),
+            dt=DT0_S,
+            horizon_s=HORIZON_S,
+            discount_rate=DISCOUNT_RATE,
+            targets=targets,
+            reference=reference,
+            # Holding the control for 0.05 s costs 0.1-0.3 % of this continuous-time value without noise, 1 % with.
+            optimal_value=oscillator_problem(noise).optimal_value,
+        )
+    )
+
+
+# Targets: costs of 1.5, 1.1 and 1.02 times the optimum.
+_add("oracle/oscillator", 0.0, Reference(-43.6, -19.75, PROVENANCE), (-29.6, -21.7, -20.1))
+_add("oracle/oscillator-noisy", 0.2, Reference(-56.9, -21.60, PROVENANCE), (-32.4, -23.8, -22.0))
