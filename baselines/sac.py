@@ -39,7 +39,8 @@ class TickClock(BaseCallback):
 
     def _on_step(self) -> bool:
         updates, self._n_updates = self.model._n_updates - self._n_updates, self.model._n_updates
-        return self.clock.tick(steps=1, updates=updates)
+        self.clock.tick(steps=1, updates=updates)
+        return True  # learn() itself stops at the budget, after the gradient step of the last decision
 
 
 @agent("sac", config=SacConfig())

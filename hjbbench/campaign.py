@@ -13,7 +13,7 @@ from typing import Any
 from hjbbench.errors import UserError
 from hjbbench.registry import get_task
 from hjbbench.spec import RunSpec
-from hjbbench.store import RUNNING, Run, read_run, read_runs, run_path, write_json
+from hjbbench.store import Run, is_held, read_run, read_runs, run_path, write_json
 
 PLAN = "plan.json"
 RETRIED = ("error", "timeout")
@@ -29,6 +29,8 @@ def pending(specs: Sequence[RunSpec], root: Path, replace: bool, retry_failed: b
     todo, unlike = [], []
     for spec in specs:
         run = read_run(run_path(root, spec.task, spec.agent, spec.seed))
+        if run is not None and is_held(run.path):
+            raise UserError(f"{run.path}: another process is carrying out this run")
         if run is None or run.record["status"] == "interrupted":
             todo.append(spec)
         elif difference := _difference(spec, run):
@@ -122,7 +124,7 @@ def status(root: Path) -> Status:
         label = f"{key[0]} {key[1]} seed {key[2]}"
         run = runs.get(key)
         state = "missing" if run is None else run.record["status"]
-        if run is not None and state == "interrupted" and is_running(run.path):
+        if run is not None and state == "interrupted" and is_held(run.path):
             state = "running"
         report.counts[state] = report.counts.get(state, 0) + 1
         if state in ("missing", "interrupted"):
@@ -148,15 +150,3 @@ def _seconds_per_step(runs: list[Run]) -> dict[str, float]:
                 (totals["t_wall_s"] + totals["t_eval_s"]) / totals["n_steps"]
             )
     return {name: median(values) for name, values in paces.items()}
-
-
-def is_running(directory: Path) -> bool:
-    """Whether the process named in the run's marker file is alive on this machine."""
-    try:
-        pid = int(json.loads((directory / RUNNING).read_text())["pid"])
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return True

@@ -19,7 +19,7 @@ from typing import Any
 
 from hjbbench.runner import close_record, new_record
 from hjbbench.spec import RunSpec
-from hjbbench.store import RUNNING, read_record, run_path, write_json
+from hjbbench.store import LOCK, read_record, run_path, write_json
 
 SINGLE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -121,7 +121,7 @@ class _Process:
         assert self._process.stdout is not None
         for stream in (self._process.stdin, self._process.stdout, self._log):
             stream.close()
-        (self.directory / RUNNING).unlink(missing_ok=True)
+        (self.directory / LOCK).unlink(missing_ok=True)
         path = self.directory / "run.json"
         record = read_record(path)
         if record["finished_at"] is None:

@@ -68,7 +68,9 @@ def load(group: str) -> None:
         try:
             entry.load()
         except ImportError as problem:
-            raise UserError(f"entry point {entry.name} = {entry.value} ({group}) cannot be imported: {problem}") from None
+            raise UserError(
+                f"entry point {entry.name} = {entry.value} ({group}) cannot be imported: {problem}"
+            ) from None
 
 
 def all_tasks() -> dict[str, Task]:

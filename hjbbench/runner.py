@@ -22,7 +22,7 @@ from hjbbench.clock import RunClock, evaluation_points
 from hjbbench.errors import Diverged, UserError
 from hjbbench.seeding import derive_seed
 from hjbbench.spec import RunSpec
-from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, FORMAT, RUNNING, write_json, write_rows
+from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, FORMAT, LOCK, hold, write_json, write_rows
 
 REPORTED = ("hjbbench", "torch", "numpy", "gymnasium", "mujoco", "highway-env", "stable-baselines3", "sb3-contrib")
 Event = dict[str, Any]
@@ -37,11 +37,11 @@ def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lamb
 
     torch.set_num_threads(1)
     directory.mkdir(parents=True, exist_ok=True)
+    lock = hold(directory)
     for stale in ("evals.csv", "episodes.csv", "diagnostics.csv"):
         (directory / stale).unlink(missing_ok=True)
     record = new_record(spec)
     write_json(directory / "run.json", record)  # until the run ends, a kill leaves "interrupted"
-    write_json(directory / RUNNING, {"pid": os.getpid()})
     run = _Execution(spec, directory, record, emit)
     try:
         run.train()
@@ -54,7 +54,8 @@ def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lamb
         status, error = "error", f"{type(problem).__name__}: {problem} ({file}:{where.lineno})"
         traceback.print_exc()
     run.finish(status, error)
-    (directory / RUNNING).unlink()
+    (directory / LOCK).unlink()
+    lock.close()
     return status
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from hjbbench.errors import UserError
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-RUNNING = "running.json"
-"""Marker file in the directory of a run that is going on, naming its process."""
+LOCK = "running.lock"
 STATUSES = ("done", "diverged", "error", "timeout", "interrupted")
 RECORD_FIELDS: dict[str, type | tuple[type, ...]] = {
     "suite": str, "task": str, "agent": str, "seed": int, "status": str, "error": (str, type(None)), "config": dict,
@@ -62,6 +62,32 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
 def run_path(root: Path, task: str, agent: str, seed: int) -> Path:
     """Where a run lies below its suite's folder."""
     return root / task / agent / f"seed-{seed:02d}"
+
+
+def hold(directory: Path) -> IO[str]:
+    """Lock a run's directory for as long as the returned file is open or its process lives, however that ends.
+
+    Raises UserError when another process holds it.
+    """
+    lock = open(directory / LOCK, "w", encoding="utf-8")  # noqa: SIM115  open is held
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UserError(f"{directory}: another process is carrying out this run") from None
+    return lock
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a living process is carrying out the run of this directory."""
+    try:
+        with open(directory / LOCK, "r+", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @dataclass(frozen=True)

@@ -114,11 +114,12 @@ add_task(
         horizon_s=HORIZON_S,
         # 0.99 per decision, a horizon of 5 s: a swing-up takes about 2 s and the published Pendulum-v1 settings use it.
         discount_rate=-math.log(0.99) / DT0_S,
-        targets=(-300.0, -150.0, -110.0),
+        targets=(-167.0, -132.0, -108.0),  # scores 0.90, 0.95 and 0.985
         reference=Reference(
             random=-801.0,
-            reference=-100.0,
-            provenance="TODO",
+            reference=-97.1,
+            provenance="random: uniformly random actions, 200 episodes; reference: value iteration with the equations known, "
+            "on a 241 x 241 grid of angle and speed with 33 torques, one-step lookahead over 65, 1000 episodes",
         ),
     )
 )

@@ -73,22 +73,31 @@ class Gusts(gym.Wrapper):
         mujoco.mj_rnePostConstraint(model, data)  # as the method replaced: fills in the contact forces
 
 
+# One wind for all robots, comparable with their speeds of 1 to 10 m/s: in a second the Brownian motion alone moves a
+# velocity by 0.5 and a push, one in four seconds, by another 0.5. A linear controller that keeps the calm hopper on its
+# foot in every episode still does so in 83 % of 30 episodes (90 % of 20 when found in this wind), and a linear gait of
+# the cheetah found in a lighter wind keeps 81 % of its calm return: solvable, and anything but calm.
+DIFFUSION = 0.5
+PUSH_RATE = 0.25
+PUSH_SPEED = 0.5
+
+
 def make_gusty(robot: Robot, dt: float | None = None, render_mode: str | None = None) -> gym.Env:
     """The robot's environment of ``tasks.locomotion.make`` in gusty wind."""
     return Gusts(make(robot, dt, render_mode), DIFFUSION, PUSH_RATE, PUSH_SPEED)
 
 
-DIFFUSION = 0.2
-PUSH_RATE = 0.5
-PUSH_SPEED = 0.5
+# Mean return of uniformly random actions over 100 episodes, measured with reset and action seeds 0-99.
+RANDOM = {"hopper": 16.4, "half-cheetah": -277.9, "walker2d": 2.7}
 
-for name in ("hopper", "half-cheetah", "walker2d"):
+for name, random in RANDOM.items():
     calm = TASKS[f"locomotion/{name}"]
+    provenance = "random: 100 episodes of uniform actions, seeds 0-99; reference and targets: those of the calm task"
     add_task(
         replace(
             calm,
             name=f"{calm.name}-gusty",
             make=partial(make_gusty, ROBOTS[name]),
-            reference=Reference(0.0, calm.reference.reference, ""),
+            reference=Reference(random, calm.reference.reference, provenance),
         )
     )

@@ -19,11 +19,12 @@ ROAD_POSITION, CLEARANCE = 1, 6
 
 def make(dt: float | None = None, render_mode: str | None = None) -> gym.Env:
     """The lane change with decisions every ``dt`` seconds; raises UserError unless the frame rate is a multiple."""
-    if (dt or DT) not in FRAMES:
+    dt = DT if dt is None else dt
+    if dt not in FRAMES:
         raise UserError(f"dt is {dt} s; highway/lane-change allows {', '.join(f'{s:g}' for s in FRAMES)}")
     from tasks.highway.env import LaneChangeEnv
 
-    return LaneChangeEnv(FRAMES[dt or DT], HORIZON_S, render_mode)
+    return LaneChangeEnv(FRAMES[dt], HORIZON_S, render_mode)
 
 
 def terminated(obs: Any, action: Any, next_obs: Any) -> Any:
@@ -41,5 +42,18 @@ add_task(
         targets=(),
         reference=Reference(0.0, 1.0, ""),
         terminated=terminated,
+        metrics=(
+            "success",
+            "collision",
+            "off_road",
+            "time_to_complete_s",
+            "a_lon_peak_m_per_s2",
+            "a_lon_rms_m_per_s2",
+            "a_lat_peak_m_per_s2",
+            "a_lat_rms_m_per_s2",
+            "r79_lateral_jerk_m_per_s3",
+            "ttc_min_s",
+            "induced_braking_m_per_s2",
+        ),
     )
 )

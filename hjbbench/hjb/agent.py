@@ -1,1 +1,265 @@
-"""The diffusion-HJB agent."""
+"""The diffusion-HJB agent: the loop that feeds the generator, the value flow and the Hamiltonian argmax."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from hjbbench.errors import Diverged, UserError
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.diagnostics import measure
+from hjbbench.hjb.flow import HamiltonianFlow, Rollout, Targets
+from hjbbench.hjb.generator import LearnedGenerator
+from hjbbench.hjb.policy import Policy
+from hjbbench.hjb.replay import Replay
+from hjbbench.hjb.value import Critic
+from hjbbench.protocol import Clock, Task
+from hjbbench.registry import agent
+
+RECORD_EVERY = 1000
+"""Decisions between two rows of diagnostics."""
+VALUE_HORIZONS = 3.0
+"""``value`` follows the generator for this many discount horizons 1/rho; the critic's share of the rest is 5 %."""
+VALUE_STEPS_MAX = 300
+RANGE_RATE = 0.1
+"""Share by which each rollout moves the range of rewards."""
+
+
+@agent("diffusion-hjb", config=HJBConfig())
+class DiffusionHJB:
+    """Learns a diffusion generator, the Hamiltonian value flow along it, and a policy by its pathwise argmax."""
+
+    def __init__(self, task: Task, env: gym.Env, config: HJBConfig, seed: int) -> None:
+        obs_dim, action_dim = _sizes(task, env)
+        self.task, self.config = task, config
+        self.rng = torch.Generator(config.device).manual_seed(seed % 2**63)
+        device = self.rng.device
+        self.replay = Replay(obs_dim, action_dim, device)
+        self.generator = LearnedGenerator(obs_dim, action_dim, task.dt, task.terminated, config, self.rng)
+        standardise = self.generator.standardise
+        self.policy = Policy(obs_dim, action_dim, standardise, config, self.rng)
+        self.critic = Critic(obs_dim, action_dim, task.discount, standardise, config, self.rng)
+        self.flow = HamiltonianFlow(self.generator, self.policy, self.critic, action_dim, config, self.rng)
+        self.n_updates = 0
+        self.targets: Targets | None = None
+        self.starts: list[Tensor] = []
+        self.rollout: Rollout | None = None
+        self.critic_loss = torch.zeros((), device=device)
+        self.entropy = torch.zeros((), device=device)
+        self.seconds = {"generator": 0.0, "flow": 0.0, "critic": 0.0, "policy": 0.0}
+
+    # The loop ---------------------------------------------------------------------------------------------------------
+
+    def learn(self, env: gym.Env, clock: Clock) -> None:
+        """Act, store, improve, until the clock stops; raises UserError and Diverged with the task's name."""
+        obs, _ = env.reset()
+        while clock.running:
+            action = self._explore(obs)
+            next_obs, reward, terminated, truncated, _ = env.step(action)
+            if not np.isfinite(next_obs).all():
+                raise UserError(f"task {self.task.name!r}: observation is {next_obs}, must be finite")
+            self.replay.add(obs, action, next_obs, float(reward), bool(terminated), self.task.dt)
+            if terminated or truncated:
+                self.replay.end_episode()
+            updates = self._improve()
+            if updates and self.replay.size % RECORD_EVERY == 0:
+                clock.record(measure(self))
+            clock.tick(steps=1, updates=updates)
+            obs = env.reset()[0] if terminated or truncated else next_obs
+
+    @property
+    def _warmup(self) -> int:
+        # At least two rounds of blocks, so that every member has data and a fold to be tested on.
+        return max(self.config.warmup_steps, 20 * self.config.generator_members)
+
+    def _explore(self, obs: np.ndarray) -> np.ndarray:
+        if self.replay.size < self._warmup:
+            action = torch.rand(self.policy.action_dim, generator=self.rng, device=self.rng.device) * 2 - 1
+            return action.cpu().numpy()
+        return self.act(obs, deterministic=False)
+
+    def _improve(self) -> int:
+        """Everything that follows a decision; returns the number of critic updates."""
+        size, config = self.replay.size, self.config
+        if size < self._warmup:
+            return 0
+        first = size == self._warmup
+        began = time.perf_counter()
+        if first:
+            self._check_reward()
+        if first or size % config.renormalise_every == 0:
+            self._renormalise()
+        self.generator.fit(self.replay, config.generator_first_updates if first else size % config.generator_every == 0)
+        if first:
+            self.generator.calibrate(self.replay)
+        self.seconds["generator"] += time.perf_counter() - began
+        updates = config.policy_first_updates if first else 1
+        for _ in range(updates):
+            self._update()
+        return updates
+
+    def _check_reward(self) -> None:
+        reward = self.replay[:].reward
+        if self.task.terminated is None and reward.amin() == reward.amax():
+            raise UserError(
+                f"task {self.task.name!r}: reward is {reward[0].item():g} at each of the first {len(reward)} decisions "
+                "and no episode can end early; it must depend on the state or the action"
+            )
+
+    def _renormalise(self) -> None:
+        if self.generator.n_updates:
+            self.generator.calibrate(self.replay)
+        change = self.generator.renormalise(self.replay)
+        for net in (
+            self.policy.net,
+            self.policy.average,
+            *self.critic.nets.values(),
+            *self.critic.target_nets.values(),
+        ):
+            net.rescale_input(*change)
+        if self.targets is None:
+            self.critic.widen(self.replay[:].reward, self.task.terminated is not None, rate=1.0)
+        self.critic.rescale()
+
+    def _update(self) -> None:
+        config = self.config
+        times = [time.perf_counter()]
+        price = self.policy.temperature * self.critic.reward_range
+        if self.n_updates % config.rollout_every == 0:
+            self._flow(price)
+        times.append(time.perf_counter())
+        self.critic_loss = self._update_critic(price)
+        times.append(time.perf_counter())
+        self.n_updates += 1
+        if self.n_updates % config.policy_every == 0:
+            start = self._draw(self.starts_pool, config.batch)
+            self.entropy = self.policy.improve(self.generator, self.critic, start).entropy.detach()
+        times.append(time.perf_counter())
+        for part, begin, end in zip(("flow", "critic", "policy"), times, times[1:], strict=False):
+            self.seconds[part] += end - begin
+        if self.n_updates % 100 == 0 and not (self.critic_loss.isfinite() and self.policy.gradient_norm.isfinite()):
+            raise Diverged(f"task {self.task.name!r}: a loss is not finite after {self.n_updates} updates")
+
+    def _draw(self, rows: Tensor, n: int) -> Tensor:
+        return rows[torch.randint(0, len(rows), (n,), generator=self.rng, device=rows.device)]
+
+    def _flow(self, price: Tensor) -> None:
+        """A distribution rollout: targets for the critic, states for the policy."""
+        n = self.config.rollout_batch
+        index = torch.randint(0, self.replay.size, (n,), generator=self.rng, device=self.rng.device)
+        self.rollout = self.flow.roll_out(self.replay[index].state)
+        living = self.rollout.alive[:-1] > 0
+        reward = self.rollout.reward - price * self.rollout.log_prob[:-1]
+        self.critic.widen(reward[living], self.task.terminated is not None, RANGE_RATE)
+        self.targets = self.flow.targets(self.rollout, price)
+        self.starts = [*self.starts, self.targets.state][-self.config.rollout_kept :]
+        self.starts_pool = torch.cat(self.starts)
+
+    def _update_critic(self, price: Tensor) -> Tensor:
+        config, discount = self.config, self.critic.discount
+        assert self.targets is not None
+        index = torch.randint(0, len(self.targets.value), (config.batch,), generator=self.rng, device=self.rng.device)
+        state, action, target = (x[index] for x in self.targets)
+        if config.flow == "pinn":
+            return self.critic.descend(self.flow.residual(state, price))
+        real = self.replay[
+            torch.randint(0, self.replay.size, (config.real_batch,), generator=self.rng, device=self.rng.device)
+        ]
+        with torch.no_grad():
+            # One look at the policy serves both: A(pi) at the real states, and V at their successors.
+            noise = torch.randn(2 * len(real.state), self.policy.action_dim, generator=self.rng, device=self.rng.device)
+            policy_action, log_prob, _ = self.policy.sample(torch.cat([real.state, real.next_state]), noise)
+            here, there = policy_action.chunk(2)
+            following = self.critic.bounded_target(real.next_state, there) - price * log_prob[len(here) :]
+            anchor = real.reward + discount * (1 - real.terminated) * following
+        error = torch.cat(
+            [
+                # Rollout actions are the policy's own: A - A(pi) has mean 0 there and V alone is Q.
+                self.critic.value(state, action) - target,
+                self.critic.q(real.state, real.action, here) - anchor,
+            ],
+            1,
+        )
+        return self.critic.descend(error)
+
+    # What the harness asks --------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def act(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
+        """Actions for (obs_dim,) or (n, obs_dim); the averaged policy's mean, or a draw from the newest policy."""
+        state = torch.as_tensor(obs, dtype=torch.float32, device=self.rng.device)
+        rows = state if state.dim() == 2 else state[None]
+        if deterministic:
+            action = self.policy.mean(rows)
+        else:
+            noise = torch.randn(len(rows), self.policy.action_dim, generator=self.rng, device=self.rng.device)
+            action = self.policy.sample(rows, noise)[0]
+        return action.view(*state.shape[:-1], -1).cpu().numpy()
+
+    @torch.no_grad()
+    def value(self, obs: np.ndarray) -> np.ndarray:
+        """V (n,) of the deterministic policy in reward units, discounted by exp(-rho dt) per decision.
+
+        Generator rollouts of every member with opposite noises, and the critic beyond them: the critic alone would
+        count exploration and its entropy bonus.
+        """
+        members, discount = self.config.generator_members, self.critic.discount
+        steps = min(VALUE_STEPS_MAX, math.ceil(VALUE_HORIZONS / -math.log(discount)))
+        start = torch.as_tensor(obs, dtype=torch.float32, device=self.rng.device)
+        state = start.repeat_interleave(2, 0).repeat(members, 1)
+        rng = torch.Generator(self.rng.device).manual_seed(0)  # asking must not change the run
+        total, weight = torch.zeros(len(state), device=state.device), torch.ones(len(state), device=state.device)
+        for _ in range(steps):
+            noise = self.generator.noise(1, len(state), rng, antithetic=True)[0]
+            state, reward, terminated = self.generator.step(state, self.policy.mean(state), noise)
+            total = total + weight * reward
+            weight = discount * weight * ~terminated
+        total = total + weight * self.critic.value(state, self.policy.mean(state)).mean(0)
+        return total.view(members, len(start), 2).mean((0, 2)).cpu().numpy()
+
+    # State ------------------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write the whole state: what follows a load is what would have followed without it."""
+        parts = {name: getattr(self, name).state_dict() for name in ("replay", "generator", "policy", "critic")}
+        state: dict[str, Any] = parts | {
+            "rng": self.rng.get_state(),
+            "n_updates": self.n_updates,
+            "targets": None if self.targets is None else tuple(self.targets),
+            "starts": self.starts,
+        }
+        torch.save(state, path)
+
+    def load(self, path: Path) -> None:
+        """Restore what ``save`` wrote; the task and the configuration must be the same."""
+        state = torch.load(path, map_location=self.rng.device, weights_only=True)
+        for name in ("replay", "generator", "policy", "critic"):
+            getattr(self, name).load_state_dict(state[name])
+        self.rng.set_state(state["rng"].cpu())
+        self.n_updates, self.starts = state["n_updates"], state["starts"]
+        if state["targets"] is not None:
+            self.targets = Targets(*state["targets"])
+            self.starts_pool = torch.cat(self.starts)
+
+
+def _sizes(task: Task, env: gym.Env) -> tuple[int, int]:
+    """Observation and action dimensions; raises UserError for spaces and times the agent cannot use."""
+    for name, space in (("observation", env.observation_space), ("action", env.action_space)):
+        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
+            raise UserError(f"task {task.name!r}: {name} space is {space}, must be a flat Box")
+    assert isinstance(env.action_space, gym.spaces.Box)
+    if not env.action_space.is_bounded():
+        raise UserError(f"task {task.name!r}: action space is {env.action_space}, must be bounded by [-1, 1]")
+    if not (math.isfinite(task.dt) and task.dt > 0):
+        raise UserError(f"task {task.name!r}: dt is {task.dt} s, must be positive")
+    if not task.discount_rate > 0:
+        raise UserError(f"task {task.name!r}: discount_rate is {task.discount_rate} 1/s, must be positive")
+    assert env.observation_space.shape is not None
+    return env.observation_space.shape[0], env.action_space.shape[0]

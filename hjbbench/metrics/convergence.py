@@ -13,7 +13,9 @@ from hjbbench.errors import UserError
 def _curve(costs: ArrayLike, values: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
     costs, values = np.asarray(costs, dtype=float), np.asarray(values, dtype=float)
     if costs.ndim != 1 or costs.shape != values.shape or costs.size == 0:
-        raise UserError(f"costs {costs.shape} and {name} {values.shape}: one value per evaluation, at least one, is needed")
+        raise UserError(
+            f"costs {costs.shape}, {name} {values.shape}: one value per evaluation, at least one, is needed"
+        )
     if not (np.isfinite(costs).all() and np.isfinite(values).all()):
         raise UserError(f"costs or {name} hold NaN or infinity; every evaluation needs a finite number")
     if (np.diff(costs) < 0).any():
@@ -28,14 +30,13 @@ def _hit_index(returns: np.ndarray, target: float, window: int, tolerance: float
         raise UserError(f"target {target}, tolerance {tolerance}: a finite target and a tolerance >= 0 are needed")
     if len(returns) < window:
         return None
-    windows = np.lib.stride_tricks.sliding_window_view(returns, window)
-    held = (windows.mean(axis=1) >= target) & (windows.min(axis=1) >= target - tolerance)
+    # The mean of the surplus, not of the returns: three returns of exactly 0.7 average to less than 0.7 in floats.
+    surplus = np.lib.stride_tricks.sliding_window_view(returns - target, window)
+    held = (surplus.mean(axis=1) >= 0) & (surplus.min(axis=1) >= -tolerance)
     return int(held.argmax()) if held.any() else None
 
 
-def hitting_time(
-    costs: ArrayLike, returns: ArrayLike, target: float, window: int = 3, tolerance: float = 0.0
-) -> float:
+def hitting_time(costs: ArrayLike, returns: ArrayLike, target: float, window: int = 3, tolerance: float = 0.0) -> float:
     """Cost at which a run reached a target return and held it.
 
     A first crossing would reward luck: a policy that stays below the target crosses it sooner or later on noisy

@@ -34,9 +34,11 @@ MAX_STEERING = 0.05  # rad: 6.3 m/s² of lateral acceleration at 25 m/s, where h
 CAR_LENGTH, CAR_WIDTH = FastVehicle.LENGTH, FastVehicle.WIDTH
 
 # Weights of the reward rate, in 1/s: the wrong lane costs 0.1 per decision of 0.1 s, a manoeuvre less than that.
-W_LANE, W_SPEED, W_ACCELERATION, W_LATERAL, W_BARRIER = 1.0, 1.0, 0.5, 0.5, 2.0
-HEADWAY_S, TTC_S = 0.8, 2.0
-"""The barrier rises where the follower is closer than HEADWAY_S of its speed plus TTC_S of the closing speed."""
+W_LANE, W_SPEED, W_ACCELERATION, W_LATERAL, W_BARRIER = 1.0, 1.0, 0.5, 0.5, 4.0
+STANDING_GAP_M, HEADWAY_S, CLOSING_S = 2.0, 0.9, 2.0
+"""The barrier rises where the follower is closer than STANDING_GAP_M plus HEADWAY_S of its speed plus CLOSING_S of the
+closing speed. 0.9 s is half of the half-speedometer rule, where German law starts to fine; 2 s of closing speed is
+the way a braking of 2 m/s² needs to take off 8 m/s."""
 TERMINAL_COST = 40.0
 """Paid once for a crash or for leaving the road."""
 
@@ -106,7 +108,7 @@ class LaneChangeEnv(AbstractEnv):
                 break
         self.time = self.steps / FRAME_HZ
         truncated = not terminated and self.steps >= self.horizon_s * FRAME_HZ
-        info = {}
+        info: dict[str, Any] = {}
         if terminated or truncated:
             info["episode_metrics"] = self.log.metrics(self.vehicle.crashed, self._off_road())
         if self.render_mode == "human":
@@ -115,15 +117,16 @@ class LaneChangeEnv(AbstractEnv):
 
     def observe(self) -> np.ndarray:
         ego, cars = self.vehicle, self._cars()
-        clearance = np.maximum(np.abs(cars[:, 0]) - CAR_LENGTH, np.abs(cars[:, 1]) - CAR_WIDTH).min() / CLEARANCE_SCALE
+        clearances = np.maximum(np.abs(cars[:, 0]) - CAR_LENGTH, np.abs(cars[:, 1]) - CAR_WIDTH)
+        clearance = float(clearances.min(initial=CLEARANCE_SCALE)) / CLEARANCE_SCALE
         own = (
             (ego.position.item(1) - self.target_lane * LANE_WIDTH) / LANE_WIDTH,
-            self._road_position(),
+            float(self._road_position()),
             10.0 * math.sin(ego.heading),
             (ego.speed - TARGET_SPEED) / SPEED_SCALE,
             ego.action["acceleration"] / ACCELERATION_SCALE,
             ego.action["steering"] / MAX_STEERING,
-            min(clearance, 0.0) if ego.crashed else min(max(clearance, TOUCHING), 1.0),
+            min(clearance, 0.0) if ego.crashed else max(clearance, TOUCHING),
         )
         return np.concatenate([own, slots(cars, ego.speed)], dtype=np.float32)
 
@@ -135,13 +138,13 @@ class LaneChangeEnv(AbstractEnv):
             for car in self.road.vehicles
             if car is not self.vehicle
         ]
-        return np.array(rows) - (x, y, 0.0, 0.0)
+        return np.array(rows).reshape(-1, 4) - (x, y, 0.0, 0.0)
 
     def _reward_rate(self) -> float:
         """The reward per second in the present state, which it also logs.
 
-        -(w_y (dy/4)² + w_v ((v - 25)/10)² + w_a (a/3)² + w_l (a_lat/3)²) - w_b sum over cars of overlap (1 - gap/safe)²,
-        where overlap grows from 0 at 1.5 m to 1 at 0 m between the cars' sides.
+        -(w_y (dy/4)² + w_v ((v - 25)/10)² + w_a (a/3)² + w_l (a_lat/3)²) - w_b sum over cars of overlap (1 - gap/safe)²
+        where gap < safe, with an overlap that grows from 0 at 1.5 m to 1 at 0 m between the cars' sides.
         """
         ego = self.vehicle
         dy = ego.position.item(1) - self.target_lane * LANE_WIDTH
@@ -152,7 +155,7 @@ class LaneChangeEnv(AbstractEnv):
         side = np.abs(side) - CAR_WIDTH
         gap = np.maximum(np.abs(dx) - CAR_LENGTH, 0.0)
         closing = np.maximum((ego.speed - speed) * np.sign(dx), 0.0)
-        safe = HEADWAY_S * np.where(dx > 0.0, ego.speed, speed) + TTC_S * closing + 1.0
+        safe = STANDING_GAP_M + HEADWAY_S * np.where(dx > 0.0, ego.speed, speed) + CLOSING_S * closing
         overlap = np.clip(1.0 - side / 1.5, 0.0, 1.0)
         barrier = float(overlap @ np.maximum(1.0 - gap / safe, 0.0) ** 2)
 

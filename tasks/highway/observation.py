@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.highway.traffic import LANE_WIDTH
-
 SENSING_RANGE_M = 80.0
 ALONGSIDE_M = 10.0
 """How far past the ego a car still fades out of the slot it came from."""
 SHARPNESS = 6
-"""Power of the soft maximum: at 6, of two cars 10 m apart the nearer one makes up three quarters of its slot."""
+"""Power of the soft maximum: at 6, of two cars 20 and 30 m away the nearer makes up nine tenths of the slot."""
 SPEED_SCALE, TARGET_SPEED = 10.0, 25.0  # m/s
 ACCELERATION_SCALE = 5.0  # m/s²
 CLEARANCE_SCALE = 8.0  # m

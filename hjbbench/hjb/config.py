@@ -1,0 +1,126 @@
+"""Every setting of the diffusion-HJB agent; the defaults serve all tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+from hjbbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class HJBConfig:
+    """Settings of the diffusion-HJB agent. Reasons beside the fields; the trials behind them are in docs/tuning.md."""
+
+    device: str = "cpu"
+    """"cpu" or "cuda"."""
+    warmup_steps: int = 500
+    """Uniformly random decisions before learning starts."""
+    width: int = 128
+    """Hidden units of every network."""
+    batch: int = 125
+    """States of one policy update and sampled states of one critic update."""
+
+    generator_members: int = 5
+    generator_lr: float = 1e-3
+    generator_batch: int = 256
+    """Transitions per member and update."""
+    generator_every: int = 2
+    """Decisions per generator update."""
+    generator_first_updates: int = 2000
+    """Generator updates when the warm-up ends."""
+    residual: Literal["auto", "diffusion", "gaussian", "deterministic"] = "auto"
+    """Law of the standardised residual. auto: diffusion where it forecasts held-out transitions better, else normal."""
+    residual_calls: int = 2
+    """Network calls per diffusion sample."""
+    residual_every: int = 8
+    """Generator updates per update of the residual field."""
+
+    flow: Literal["resolvent", "one-step", "explicit", "pinn"] = "resolvent"
+    """How the critic moves along the Hamiltonian flow dV/dtau = H(V)."""
+    flow_step: float = 0.15
+    """T rho: the flow's time step over the discount horizon 1/rho; an implicit step divides the error by 1 + T rho."""
+    rollout_steps: int = 20
+    """Decisions of one distribution rollout."""
+    rollout_batch: int = 255
+    """Trajectories of one distribution rollout."""
+    rollout_every: int = 20
+    """Critic updates per distribution rollout."""
+    rollout_kept: int = 10
+    """Rollouts whose states the policy is improved on."""
+    antithetic: bool = False
+    """Rollouts in pairs with opposite noise."""
+    critic: Literal["advantage", "q"] = "advantage"
+    """advantage: Q = V + dt (A - A(pi)), which keeps its meaning as dt goes to 0. q: one network Q(s, a)."""
+    critics: int = 4
+    critics_in_target: int = 2
+    """Members whose minimum is the target, drawn anew each time."""
+    critic_lr: float = 1e-3
+    critic_rate: float = 0.02
+    """Polyak rate of the target critics, per update."""
+    real_batch: int = 32
+    """Real transitions in a critic batch, as one-step anchors."""
+
+    policy_steps: int = 4
+    """Generator steps K of the pathwise gradient; 1 is the argmax of the Hamiltonian."""
+    policy_every: int = 2
+    """Critic updates per policy update."""
+    policy_lr: float = 1e-3
+    policy_first_updates: int = 500
+    """Critic updates when the warm-up ends."""
+    policy_average: float = 0.01
+    """Averaging rate, per policy update, of the weights that act deterministically."""
+    entropy: float = -0.33
+    """Target entropy per action dimension, in nats of actions in [-1, 1]."""
+    temperature: float = 0.05
+    """First price of a nat per decision, over the range of rewards per decision."""
+    gradient_norm: float = 1e3
+    """Policy gradients above this norm are scaled down."""
+
+    smoothness: Literal["off", "rate", "rate+champ"] = "off"
+    """Penalise the policy's rate along the generator, or that and its carre du champ."""
+    action_rate: float = 2.0
+    """Target root mean square rate of the actions per dimension, 1/s."""
+    smoothness_max: float = 1.0
+    """Highest weight of the penalty, in reward ranges."""
+
+    renormalise_every: int = 1000
+    """Decisions between two looks at the data's statistics."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            allowed = get_args(get_type_hints(type(self))[field.name])
+            value = getattr(self, field.name)
+            if allowed and value not in allowed:
+                raise UserError(f"{field.name} is {value!r}; allowed: {', '.join(map(str, allowed))}")
+            if isinstance(field.default, (int, float)) and not isinstance(value, (int, float)):
+                raise UserError(f"{field.name} is {value!r}; a number is needed")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{field.name} is {value}; a finite number is needed")
+            if isinstance(value, int) and not isinstance(value, bool) and value < (field.name in ZERO_FREE):
+                raise UserError(f"{field.name} is {value}; at least {int(field.name in ZERO_FREE)}")
+        if self.critics_in_target > self.critics:
+            raise UserError(f"critics_in_target is {self.critics_in_target}; at most critics, {self.critics}")
+        if self.generator_members < 2:
+            raise UserError(f"generator_members is {self.generator_members}; at least 2, each holds out a fold")
+
+
+ZERO_FREE = {
+    "width",
+    "batch",
+    "generator_batch",
+    "generator_every",
+    "residual_every",
+    "rollout_steps",
+    "rollout_batch",
+    "rollout_every",
+    "rollout_kept",
+    "critics",
+    "critics_in_target",
+    "policy_steps",
+    "policy_every",
+    "renormalise_every",
+}
+"""Whole numbers that must be at least 1."""

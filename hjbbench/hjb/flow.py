@@ -1,0 +1,171 @@
+"""The Hamiltonian value flow dV/dtau = H(V), H(V) = r + L V - rho V, sampled with rollouts of a generator.
+
+For a fixed policy the implicit Euler step of size T is a resolvent, and the resolvent is a return over an exponential
+horizon: V+ = V + T H(V+) = (1 - T (L - rho))^-1 (V + T r) = E[int_0^t e^{-rho s} r ds + e^{-rho t} V(s_t)], t ~ Exp(1/T).
+That is TD(lambda) with lambda = exp(-dt/T): no derivative of V is needed, the step is monotone and a contraction by
+1/(1 + rho T) for every T. The explicit step V + T H(V) and the gradient form of the residual are here to compare with.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.dynamics import Dynamics
+from hjbbench.hjb.value import Critic
+
+
+class StochasticPolicy(Protocol):
+    """What the flow needs of a policy."""
+
+    def sample(self, state: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions (n, action_dim), their log densities (n,), and mean actions."""
+        ...
+
+
+class Rollout(NamedTuple):
+    """H decisions of n trajectories, the policy's actions drawn from it."""
+
+    state: Tensor
+    """(H + 1, n, obs_dim)."""
+    action: Tensor
+    """(H + 1, n, action_dim)."""
+    log_prob: Tensor
+    """(H + 1, n)."""
+    reward: Tensor
+    """(H, n) per decision."""
+    alive: Tensor
+    """(H + 1, n), 1.0 until the episode has ended."""
+
+
+class Targets(NamedTuple):
+    """Regression data for Q: states (m, obs_dim), actions (m, action_dim), values (m,)."""
+
+    state: Tensor
+    action: Tensor
+    value: Tensor
+
+
+@torch.no_grad()
+def roll_out(
+    dynamics: Dynamics, policy: StochasticPolicy, start: Tensor, action_noise: Tensor, noise: Tensor
+) -> Rollout:
+    """Follow the policy from ``start`` (n, obs_dim) for as many decisions as ``noise`` (H, n, .) has."""
+    state, alive = start, torch.ones(len(start), device=start.device)
+    states, actions, log_probs, rewards, alives = [start], [], [], [], [alive]
+    for k in range(len(noise)):
+        action, log_prob, _ = policy.sample(state, action_noise[k])
+        state, reward, terminated = dynamics.step(state, action, noise[k])
+        alive = alive * ~terminated
+        states.append(state)
+        actions.append(action)
+        log_probs.append(log_prob)
+        rewards.append(reward)
+        alives.append(alive)
+    action, log_prob, _ = policy.sample(state, action_noise[-1])
+    actions.append(action)
+    log_probs.append(log_prob)
+    return Rollout(*(torch.stack(x) for x in (states, actions, log_probs, rewards, alives)))
+
+
+def td_lambda(
+    reward: Tensor, next_value: Tensor, bonus: Tensor, alive: Tensor, discount: float, trace: float
+) -> Tensor:
+    """Truncated lambda-returns (H, n).
+
+    reward and next_value are (H, n), alive (H, n) after the decision; bonus (H, n) is the entropy bonus of the decision
+    that follows. next_value excludes that bonus. The last step bootstraps fully: the weights of the returns sum to 1.
+    """
+    target = next_value[-1] + bonus[-1]
+    out = [reward[-1] + discount * alive[-1] * target]
+    for k in range(len(reward) - 2, -1, -1):
+        target = (1 - trace) * next_value[k] + trace * out[-1] + bonus[k]
+        out.append(reward[k] + discount * alive[k] * target)
+    return torch.stack(out[::-1])
+
+
+class HamiltonianFlow:
+    """Makes targets for the critic from distribution rollouts of any ``Dynamics``."""
+
+    def __init__(
+        self, dynamics: Dynamics, policy: StochasticPolicy, critic: Critic, action_dim: int, config: HJBConfig,
+        rng: torch.Generator,
+    ) -> None:  # fmt: skip
+        self.dynamics, self.policy, self.critic, self.config = dynamics, policy, critic, config
+        self._action_dim, self._rng = action_dim, rng
+
+    @property
+    def step_decisions(self) -> float:
+        """T/dt, the flow's step in decisions."""
+        return self.config.flow_step / -math.log(self.critic.discount)
+
+    @property
+    def trace(self) -> float:
+        """lambda = exp(-dt/T) per decision."""
+        return 0.0 if self.config.flow == "one-step" else math.exp(-1 / self.step_decisions)
+
+    def roll_out(self, start: Tensor) -> Rollout:
+        """A distribution rollout from ``start``; antithetic pairs share the start, the action noise and nothing else."""
+        h, n = self.config.rollout_steps, len(start)
+        if self.config.antithetic:
+            start = start[: (n + 1) // 2].repeat_interleave(2, 0)[:n]
+        shape = (h + 1, n, self._action_dim)
+        action_noise = torch.randn(shape, generator=self._rng, device=start.device)
+        if self.config.antithetic:
+            action_noise[:, 1::2] = action_noise[:, : n - n % 2 : 2]
+        noise = self.dynamics.noise(h, n, self._rng, self.config.antithetic)
+        return roll_out(self.dynamics, self.policy, start, action_noise, noise)
+
+    @torch.no_grad()
+    def targets(self, rollout: Rollout, price: Tensor) -> Targets:
+        """One step of the flow at every living state of a rollout; ``price`` is the reward of a nat of entropy."""
+        h, n = rollout.reward.shape
+        bonus = -price * rollout.log_prob
+        value = self.critic.bounded_target(rollout.state.flatten(0, 1), rollout.action.flatten(0, 1)).view(h + 1, n)
+        discount, living = self.critic.discount, rollout.alive[:-1] > 0
+        if self.config.flow == "explicit":
+            change = rollout.reward + discount * rollout.alive[1:] * (value[1:] + bonus[1:]) - value[:-1]
+            out = value[:-1] + self.step_decisions * change
+        else:
+            out = td_lambda(rollout.reward, value[1:], bonus[1:], rollout.alive[1:], discount, self.trace)
+        return Targets(rollout.state[:-1][living], rollout.action[:-1][living], out[living])
+
+    def residual(self, state: Tensor, price: Tensor) -> Tensor:
+        """Gradient form of the HJB residual times dt, (members, n): dt (V_x b + r + second order - rho V) + bonus.
+
+        The second-order term is half the second difference of V along +-sqrt(dt) g z, which needs no Hessian. Known to
+        select no viscosity solution where V has kinks: an ablation.
+        """
+        dt, n = self.dynamics.dt, len(state)
+        with torch.no_grad():
+            action, log_prob, _ = self.policy.sample(
+                state, torch.randn(n, self._action_dim, generator=self._rng, device=state.device)
+            )
+            drift, reward = self.dynamics.drift(state, action), dt * self.dynamics.reward_rate(state, action)
+            kick = math.sqrt(dt) * self.dynamics.scale(state, action)
+            kick = kick * torch.randn(kick.shape, generator=self._rng, device=state.device)
+        state = state.requires_grad_()
+        value = self.critic.value(state, action)
+        (slope,) = torch.autograd.grad(value.sum(), state, create_graph=True) if len(value) == 1 else (None,)
+        if slope is None:
+            along = torch.stack(
+                [torch.autograd.grad(v.sum(), state, create_graph=True)[0].mul(drift).sum(-1) for v in value]
+            )
+        else:
+            along = (slope * drift).sum(-1)[None]
+        bent = (self.critic.value(state + kick, action) + self.critic.value(state - kick, action) - 2 * value) / 2
+        rho_dt = -math.log(self.critic.discount)
+        return dt * along + bent + reward - price * log_prob - rho_dt * value
+
+    @torch.no_grad()
+    def hjb_residual(self, rollout: Rollout, price: Tensor) -> Tensor:
+        """|r + e^{-rho dt} V(s') - V(s)| over the reward range: the weak form of the residual, root mean square."""
+        h, n = rollout.reward.shape
+        value = self.critic.value(rollout.state.flatten(0, 1), rollout.action.flatten(0, 1)).mean(0).view(h + 1, n)
+        bonus = -price * rollout.log_prob[1:]
+        change = rollout.reward + self.critic.discount * rollout.alive[1:] * (value[1:] + bonus) - value[:-1]
+        return change[rollout.alive[:-1] > 0].square().mean().sqrt() / self.critic.reward_range

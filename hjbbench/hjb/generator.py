@@ -1,0 +1,262 @@
+"""The learned diffusion generator of the controlled dynamics.
+
+    ds = dt b(s, a) + sqrt(dt) g(s, a) z,   reward rate r(s, a)
+
+An ensemble gives the heads b, g and r; ``residual`` learns the law of the standardised residual z and is used where it
+beats a normal z on transitions no member was trained on. It is trained on likelihood alone and never sees a value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.dynamics import Step, paired_noise
+from hjbbench.hjb.folds import Folds
+from hjbbench.hjb.networks import Ensemble, Standardiser, adamw
+from hjbbench.hjb.replay import Batch, Replay
+from hjbbench.hjb.residual import BOUND, ResidualField, energy_score
+
+MARGIN = 0.5
+"""Sampled states stay within the data's range widened by this many standard deviations."""
+
+
+class LearnedGenerator:
+    """An ensemble whose members are trained on different folds of the transitions.
+
+    States are (n, obs_dim) in the task's units, actions (n, action_dim), times in seconds. Every method works at the
+    generator's own ``dt`` unless it is given another. ``terminated(s, a, s')`` is the task's known rule, or None.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        dt: float,
+        terminated: Callable[[Any, Any, Any], Any] | None,
+        config: HJBConfig,
+        rng: torch.Generator,
+    ) -> None:
+        self.dt, self.obs_dim, self.config, self._terminated, self._rng = dt, obs_dim, config, terminated, rng
+        device, members, n_in = rng.device, config.generator_members, obs_dim + action_dim + 1
+        self.folds = Folds(members)
+        self.standardise = Standardiser(obs_dim, device)
+        # Heads: drift, reward rate, then the log scales of both.
+        self.net = Ensemble(members, n_in, 2 * (obs_dim + 1), config.width, 3, rng).to(device)
+        self.optimiser = adamw(self.net.parameters(), config.generator_lr, weight_decay=1e-4)
+        self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
+        with torch.no_grad():
+            # A dt never trained on must not enter through a random weight: the drift and scale of the nearest dt hold.
+            self.net.weights[0][:, -1] = 0
+            self.residual.net.weights[0][:, n_in - 1] = 0
+        zeros = torch.zeros(obs_dim + 1, device=device)
+        # Of the increments: mean rate, and standard deviation per square root of a second (the reward's: of its rate).
+        self.rate_mean, self.spread = zeros, zeros + 1
+        self.log_scale_shift, self.calibration = zeros.clone(), zeros[:-1] + 1
+        self.low, self.high = zeros[:-1] - math.inf, zeros[:-1] + math.inf
+        self.residual_calls = config.residual_calls if config.residual == "diffusion" else 0
+        self.n_updates = 0
+
+    # The law of one decision ------------------------------------------------------------------------------------------
+
+    def _inputs(self, state: Tensor, action: Tensor, dt: Tensor | float) -> Tensor:
+        ratio = dt.log() - math.log(self.dt) if isinstance(dt, Tensor) else torch.tensor(math.log(dt / self.dt))
+        return torch.cat([self.standardise(state), action, ratio.to(state)[..., None].expand(*state.shape[:-1], 1)], -1)
+
+    def _log_scale(self, raw: Tensor) -> Tensor:
+        # Between e^-7 and e^1 in normalised units: a deterministic plant must not drive the likelihood to infinity.
+        return -3.0 + 4.0 * torch.tanh(raw / 4.0) + self.log_scale_shift
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = self.net(x).chunk(2, -1)
+        return mean, self._log_scale(raw)
+
+    def _in_blocks(self, x: Tensor) -> Tensor:
+        """Rows (n, k) to (members, ceil(n / members), k): block e is member e's; the last row pads."""
+        members = self.config.generator_members
+        missing = -len(x) % members
+        if missing:
+            x = torch.cat([x, x[-1:].expand(missing, -1)])
+        return x.view(members, -1, x.shape[-1])
+
+    def noise(self, n_steps: int, n: int, rng: torch.Generator, antithetic: bool = False) -> Tensor:
+        return paired_noise(n_steps, n, self.obs_dim, rng, antithetic)
+
+    def step(self, state: Tensor, action: Tensor, noise: Tensor) -> Step:
+        """One decision of every row, each under one member; row blocks of equal size belong to the same member.
+
+        Gradients flow through the drift and the reward; the noise is treated as given.
+        """
+        n, d = state.shape
+        x = self._inputs(state, action, self.dt)
+        mean, raw = self.net(self._in_blocks(x)).flatten(0, 1)[:n].chunk(2, -1)
+        with torch.no_grad():
+            z = self.residual.sample(noise, x, self.residual_calls)
+            z = z * self._log_scale(raw)[:, :d].exp() * self.calibration
+            if self.config.residual == "deterministic":
+                z = torch.zeros_like(z)
+        unit = math.sqrt(self.dt) * self.spread[:d]
+        next_state = torch.addcmul(state + self.dt * self.rate_mean[:d], unit, mean[:, :d] + z)
+        next_state = torch.minimum(torch.maximum(next_state, self.low), self.high)
+        reward = self.dt * (self.rate_mean[d] + self.spread[d] * mean[:, d])
+        if self._terminated is None:
+            return Step(next_state, reward, torch.zeros(n, dtype=torch.bool, device=state.device))
+        with torch.no_grad():
+            return Step(next_state, reward, self._terminated(state, action, next_state))
+
+    def drift(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
+        """b = E[ds]/dt, (n, obs_dim), the mean over the members."""
+        dt = self.dt if dt is None else dt
+        mean = self.net(self._inputs(state, action, dt)).mean(0)[:, : self.obs_dim]
+        return self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
+
+    def scale(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
+        """Diagonal g with Cov[ds] = g^2 dt, (n, obs_dim), the root mean square over the members."""
+        dt = self.dt if dt is None else dt
+        _, log_scale = self._heads(self._inputs(state, action, dt))
+        rms = (2 * log_scale[..., : self.obs_dim]).exp().mean(0).sqrt()
+        return rms * self.calibration * self.spread[:-1]
+
+    def covariance(self, state: Tensor, action: Tensor, dt: float | None = None, n_samples: int = 256) -> Tensor:
+        """Cov[ds]/dt, (n, obs_dim, obs_dim): diagonal for normal residuals, from ``n_samples`` draws otherwise."""
+        dt = self.dt if dt is None else dt
+        g = self.scale(state, action, dt)
+        if not self.residual_calls:
+            return torch.diag_embed(g * g)
+        rows = self._inputs(state, action, dt).repeat_interleave(n_samples, 0)
+        noise = paired_noise(1, len(rows), self.obs_dim, self._fresh_rng(), antithetic=True)[0]
+        z = self.residual.sample(noise, rows, self.residual_calls).view(len(state), n_samples, -1)
+        return (
+            torch.diag_embed(g)
+            @ torch.stack([torch.cov(one.T).view(self.obs_dim, -1) for one in z])
+            @ torch.diag_embed(g)
+        )
+
+    @torch.no_grad()
+    def sample(self, state: Tensor, action: Tensor, rng: torch.Generator, dt: float | None = None) -> Tensor:
+        """Next states (n, obs_dim) after ``dt`` seconds."""
+        dt = self.dt if dt is None else dt
+        x = self._inputs(state, action, dt)
+        mean, log_scale = (y.flatten(0, 1)[: len(x), : self.obs_dim] for y in self._heads(self._in_blocks(x)))
+        z = self.residual.sample(self.noise(1, len(x), rng)[0], x, self.residual_calls)
+        drift = self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
+        return state + dt * drift + math.sqrt(dt) * self.spread[:-1] * log_scale.exp() * self.calibration * z
+
+    def reward_rate(self, state: Tensor, action: Tensor) -> Tensor:
+        """Expected reward per second, (n,), the mean over the members."""
+        mean = self.net(self._inputs(state, action, self.dt)).mean(0)[:, self.obs_dim]
+        return self.rate_mean[-1] + self.spread[-1] * mean
+
+    # Learning ---------------------------------------------------------------------------------------------------------
+
+    def _targets(self, batch: Batch) -> Tensor:
+        """Increments and reward rates in normalised units, (..., obs_dim + 1)."""
+        dt = batch.dt[..., None]
+        ds = (batch.next_state - batch.state - dt * self.rate_mean[:-1]) / (dt.sqrt() * self.spread[:-1])
+        rate = (batch.reward[..., None] / dt - self.rate_mean[-1]) / self.spread[-1]
+        return torch.cat([ds, rate], -1)
+
+    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Network inputs, means and log scales of ``_targets`` for a batch (members, n)."""
+        x = self._inputs(batch.state, batch.action, batch.dt)
+        mean, log_scale = self._heads(x)
+        factor = (batch.dt[..., None] / self.dt).sqrt()  # a drift grows as dt where the noise grows as sqrt(dt)
+        return x, torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1), log_scale
+
+    @torch.no_grad()
+    def renormalise(self, replay: Replay) -> tuple[Tensor, Tensor]:
+        """Adopt the statistics of the data; no prediction changes. Returns what other networks need to follow suit."""
+        data = replay[:]
+        mean, std = data.state.mean(0), data.state.std(0) + 1e-3
+        margin = MARGIN * std
+        self.low, self.high = data.next_state.amin(0) - margin, data.next_state.amax(0) + margin
+        dt = data.dt[:, None]
+        ds = data.next_state - data.state
+        rate_mean = torch.cat([ds.mean(0) / dt.mean(), (data.reward / data.dt).mean()[None]])
+        spread = torch.cat([((ds - dt * rate_mean[:-1]) / dt.sqrt()).std(0), (data.reward / data.dt).std()[None]])
+        # A coordinate that never moved keeps a unit that is small but not zero.
+        spread = torch.maximum(spread, 1e-4 * torch.cat([std / math.sqrt(self.dt), rate_mean[-1:].abs() + 1e-4]))
+        change = self.standardise.move(mean, std)
+        self.net.rescale_input(*change)
+        self.residual.net.rescale_input(*change)
+        unit = torch.cat([spread[:-1] / math.sqrt(self.dt), spread[-1:]])
+        ratio = self.spread / spread
+        self.net.rescale_output(ratio, (self.rate_mean - rate_mean) / unit)
+        if self.n_updates:  # before the first update the scale heads mean nothing yet
+            self.log_scale_shift = self.log_scale_shift + ratio.log()
+        self.rate_mean, self.spread = rate_mean, spread
+        return change
+
+    def fit(self, replay: Replay, n_updates: int) -> None:
+        """Gradient steps on the likelihood, weighted by the scale (beta-NLL, Seitzer et al. 2022, beta = 1/2)."""
+        for _ in range(n_updates):
+            batch = replay[self.folds.training(replay.size, self.config.generator_batch, self._rng)]
+            target = self._targets(batch)
+            _, mean, log_scale = self._predict(batch)
+            g = log_scale.exp()
+            loss = (g.detach() * (0.5 * ((target - mean) / g).square() + log_scale)).sum(-1).mean(1).sum()
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            self.n_updates += 1
+            if self.config.residual in ("auto", "diffusion") and self.n_updates % self.config.residual_every == 0:
+                _, z, condition = self.residuals(replay, self.config.generator_batch // 2)
+                self.residual.fit(z, condition, self._rng)
+
+    @torch.no_grad()
+    def residuals(self, replay: Replay, n: int, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Held-out raw errors, calibrated residuals z and their conditions, (about n rows, ...) each.
+
+        In-sample residuals are too small, because the scale heads fit them.
+        """
+        index = self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng or self._rng)
+        held_out = replay[index]
+        x, mean, log_scale = self._predict(held_out)
+        error = (self._targets(held_out) - mean).flatten(0, 1)
+        z = error[:, :-1] / (log_scale.flatten(0, 1)[:, :-1].exp() * self.calibration)
+        return error, z, x.flatten(0, 1)
+
+    @torch.no_grad()
+    def calibrate(self, replay: Replay, n: int = 2000) -> None:
+        """Match the scale heads to held-out errors, and use the diffusion where it is the better forecast there."""
+        _, z, condition = self.residuals(replay, n)
+        self.calibration = self.calibration * z.clamp(-2 * BOUND, 2 * BOUND).square().mean(0).sqrt().clamp(0.1, 10.0)
+        if self.config.residual == "auto":
+            _, z, condition = self.residuals(replay, n)
+            noise = paired_noise(2, len(z), self.obs_dim, self._rng, antithetic=False)
+            drawn = torch.stack([self.residual.sample(e, condition, self.config.residual_calls) for e in noise])
+            gain = energy_score(noise, z) - energy_score(drawn, z)
+            # Three standard errors: an unneeded network call in every sampled step is the cost of a false alarm.
+            better = gain.mean() > 3 * gain.std() / math.sqrt(len(gain))
+            self.residual_calls = self.config.residual_calls if better else 0
+
+    def _fresh_rng(self) -> torch.Generator:
+        """A generator of its own for public queries, so that looking does not change the run."""
+        return torch.Generator(self._rng.device).manual_seed(0)
+
+    # State ------------------------------------------------------------------------------------------------------------
+
+    STATISTICS = ("rate_mean", "spread", "log_scale_shift", "calibration", "low", "high", "residual_calls", "n_updates")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.STATISTICS} | {
+            "standardise": self.standardise.state_dict(),
+            "net": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "residual": self.residual.net.state_dict(),
+            "residual_optimiser": self.residual.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in self.STATISTICS:
+            setattr(self, name, state[name])
+        self.standardise.load_state_dict(state["standardise"])
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.residual.net.load_state_dict(state["residual"])
+        self.residual.optimiser.load_state_dict(state["residual_optimiser"])

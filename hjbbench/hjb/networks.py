@@ -1,0 +1,106 @@
+"""Ensembles of small MLPs, evaluated together by batched matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Ensemble(nn.Module):
+    """``members`` independent SiLU networks: (n, n_in) or (members, n, n_in) -> (members, n, n_out).
+
+    ``layer_norm`` normalises the hidden layers without gain or offset; ``zero_output`` starts the function at 0.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        n_in: int,
+        n_out: int,
+        width: int,
+        depth: int,
+        rng: torch.Generator,
+        layer_norm: bool = False,
+        zero_output: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = [n_in] + [width] * depth + [n_out]
+        self.layer_norm = layer_norm
+        # Variance 1/fan-in in the hidden layers; half of that at the output, so that a fresh network says little.
+        gains = [1.0] * depth + [0.0 if zero_output else 0.5]
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.randn(members, i, o, generator=rng) * math.sqrt(gain / i))
+            for gain, i, o in zip(gains, sizes, sizes[1:], strict=False)
+        )
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, o)) for o in sizes[1:])
+
+    def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
+        """Outputs of all members, or of those listed in ``members`` (k,)."""
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if members is not None:
+                weight, bias = weight[members], bias[members]
+            if x.dim() == 2:
+                x = x.expand(weight.shape[0], *x.shape)
+            x = torch.baddbmm(bias, x, weight)
+            if layer < last:
+                x = functional.silu(functional.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
+        return x
+
+    @torch.no_grad()
+    def rescale_input(self, ratio: Tensor, shift: Tensor) -> None:
+        """Keep the function when its first inputs x become x', with x = ratio x' + shift (both (k,))."""
+        k = len(ratio)
+        weight = self.weights[0]
+        self.biases[0] += (shift[:, None] * weight[:, :k]).sum(1, keepdim=True)
+        weight[:, :k] *= ratio[:, None]
+
+    @torch.no_grad()
+    def rescale_output(self, ratio: Tensor, shift: Tensor) -> None:
+        """Replace the first outputs y by ratio y + shift (both (k,))."""
+        k = len(ratio)
+        self.weights[-1][..., :k] *= ratio
+        self.biases[-1][..., :k] = self.biases[-1][..., :k] * ratio + shift
+
+
+class Standardiser:
+    """The affine map between raw states and network inputs: (x - mean) / std, shared by every network."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.mean = torch.zeros(size, device=device)
+        self.std = torch.ones(size, device=device)
+        self._apply_terms()
+
+    def _apply_terms(self) -> None:
+        self._gain, self._offset = 1 / self.std, -self.mean / self.std
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self._offset, x, self._gain)
+
+    def move(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Adopt new statistics; returns what ``Ensemble.rescale_input`` needs to keep its function."""
+        ratio, shift = std / self.std, (mean - self.mean) / self.std
+        self.mean, self.std = mean, std
+        self._apply_terms()
+        return ratio, shift
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "std": self.std}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.move(state["mean"], state["std"])
+
+
+def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> torch.optim.AdamW:
+    """AdamW as one fused kernel over all parameters."""
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+@torch.no_grad()
+def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Polyak averaging: target += rate (source - target)."""
+    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)

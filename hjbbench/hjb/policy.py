@@ -1,0 +1,151 @@
+"""The policy and its improvement: the argmax of the Hamiltonian along the generator.
+
+K generator steps are differentiated end to end: J = E[sum_{k<K} e^{-rho k dt} (r_k + bonus_k) + e^{-rho K dt} V(s_K)].
+With K = 1 this is the Hamiltonian itself, up to terms without the action.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.dynamics import Dynamics
+from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
+from hjbbench.hjb.value import Critic
+
+LEAST_STD = 1e-2
+"""Of an action before squashing: a density that stays finite."""
+DUAL_LR = 1e-2
+"""Step of the smoothness weight's logarithm: a factor of e in about a hundred updates."""
+
+
+def affine_argmax(value_gradient: Tensor, control_matrix: Tensor, width: float, bound: float) -> Tensor:
+    """The maximiser of V_x (a + B u) - g(u) over |u| < bound, for the cost whose slope is width artanh(u / bound).
+
+    u = bound tanh(B^T V_x / width) (Lutter et al., 2021, table 1, hyperbolic tangent). value_gradient is (n, d),
+    control_matrix (d, m) or (n, d, m); returns (n, m).
+    """
+    return bound * torch.tanh((value_gradient[:, None, :] @ control_matrix)[:, 0] / width)
+
+
+class Improvement(NamedTuple):
+    """What a batch of pathwise rollouts says of the policy."""
+
+    objective: Tensor
+    """Mean J, in reward units."""
+    entropy: Tensor
+    """Nats per decision."""
+    rate: Tensor
+    """Mean square rate of the mean action per dimension, 1/s^2."""
+    champ: Tensor
+    """Carre du champ of the mean action per dimension, E|pi(s'_1) - pi(s'_2)|^2 / (2 dt), 1/s."""
+
+
+class Policy:
+    """A tanh-Gaussian policy over actions in [-1, 1], and the running average of its weights that acts when it counts."""
+
+    def __init__(
+        self, obs_dim: int, action_dim: int, standardise: Standardiser, config: HJBConfig, rng: torch.Generator
+    ) -> None:
+        self.action_dim, self.config, self._standardise, self._rng = action_dim, config, standardise, rng
+        self.net = Ensemble(1, obs_dim, 2 * action_dim, config.width, 2, rng).to(rng.device)
+        self.average = copy.deepcopy(self.net).requires_grad_(False)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))
+        self.log_weight = torch.tensor(math.log(config.smoothness_max) - 3, device=rng.device)
+        self.optimiser = adamw([*self.net.parameters(), self.log_temperature], config.policy_lr)
+        self.gradient_norm = torch.zeros((), device=rng.device)
+
+    @property
+    def temperature(self) -> Tensor:
+        """Price of a nat per decision, over the reward range."""
+        return self.log_temperature.detach().exp()
+
+    def sample(self, state: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions for standard normal ``noise`` (n, action_dim), their log densities (n,), and the mean actions."""
+        mean, raw = self.net(self._standardise(state))[0].chunk(2, -1)
+        std = functional.softplus(raw) + LEAST_STD
+        action = torch.tanh(torch.addcmul(mean, std, noise))
+        density = (std * (1 - action * action + 1e-5)).log() + 0.5 * noise * noise
+        return action, -(density + 0.5 * math.log(2 * math.pi)).sum(-1), torch.tanh(mean)
+
+    def mean(self, state: Tensor) -> Tensor:
+        """The averaged policy's action, without noise."""
+        return torch.tanh(self.average(self._standardise(state))[0][:, : self.action_dim])
+
+    def evaluate(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
+        """J and its relatives from ``start`` (n, obs_dim), differentiable in the policy's weights."""
+        steps, n, dt = self.config.policy_steps, len(start), dynamics.dt
+        smooth = self.config.smoothness != "off"
+        action_noise = torch.randn(steps + 1, n, self.action_dim, generator=self._rng, device=start.device)
+        noise = dynamics.noise(steps, n, self._rng)
+        price = self.temperature * critic.reward_range
+        state, weight, objective = start, torch.ones(n, device=start.device), torch.zeros(n, device=start.device)
+        rate = champ = entropy = torch.zeros((), device=start.device)
+        before: Tensor | None = None
+        action: Tensor | None = None
+        for k in range(steps + 1):
+            if k < steps or smooth or critic.needs_action:
+                action, log_prob, mean = self.sample(state, action_noise[k])
+                if smooth and before is not None:
+                    rate = rate + ((weight > 0) * (mean - before).square().mean(-1)).mean() / (steps * dt**2)
+                before = mean
+            if k == steps:
+                break
+            assert action is not None
+            if k == 0:
+                entropy = -log_prob.mean()
+            following, reward, terminated = dynamics.step(state, action, noise[k])
+            objective = objective + weight * (reward - price * log_prob)
+            if k == 0 and self.config.smoothness == "rate+champ":
+                champ = self._champ(dynamics, state, action, following, dt)
+            state, weight = following, critic.discount * weight * ~terminated
+        objective = objective + weight * critic.value(state, action).mean(0)
+        return Improvement(objective.mean(), entropy, rate, champ)
+
+    def _champ(self, dynamics: Dynamics, state: Tensor, action: Tensor, following: Tensor, dt: float) -> Tensor:
+        other = dynamics.step(state, action, dynamics.noise(1, len(state), self._rng)[0]).next_state
+        one, two = (torch.tanh(self.net(self._standardise(s))[0].chunk(2, -1)[0]) for s in (following, other))
+        return (one - two).square().mean() / (2 * dt)
+
+    def improve(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
+        """One gradient step up J, less the price of rough actions, and one of the dual variables."""
+        result = self.evaluate(dynamics, critic, start)
+        loss = -result.objective / critic.reward_range
+        if self.config.smoothness != "off":
+            target = self.config.action_rate
+            # In units of the target rate, and of decisions: the second term's time constant is 1/target.
+            loss = loss + self.log_weight.exp() * (result.rate / target**2 + result.champ / target)
+            excess = (result.rate.detach() / target**2 - 1).clamp(-1, 1)
+            self.log_weight = (self.log_weight + DUAL_LR * excess).clamp(-12.0, math.log(self.config.smoothness_max))
+        weights = list(self.net.parameters())
+        # Gradients for the policy's weights only: the generator and the critic are given.
+        for parameter, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+            parameter.grad = gradient
+        self.log_temperature.grad = self.temperature * (result.entropy.detach() - self.config.entropy * self.action_dim)
+        self.gradient_norm = nn.utils.clip_grad_norm_(weights, self.config.gradient_norm)
+        self.optimiser.step()
+        follow(self.average, self.net, self.config.policy_average)
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "log_temperature": self.log_temperature.detach(),
+            "log_weight": self.log_weight,
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        with torch.no_grad():
+            self.log_temperature.copy_(state["log_temperature"])
+        self.log_weight = state["log_weight"]
+        self.optimiser.load_state_dict(state["optimiser"])

@@ -1,0 +1,131 @@
+"""The value ensemble, with Q = V + dt (A - A(pi)).
+
+Q(s, a) of a decision that lasts dt differs from V(s) by O(dt), so a network for Q loses the actions as dt goes to 0;
+V and the advantage rate A do not (Tallec, Blier, Ollivier, 2019, eq. 12). A(pi) is A at an action drawn from the
+policy, so V is the mean of Q under it. The entropy bonus counts from the next decision on.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
+
+RANGE_PAD = 0.2
+"""The bounds on values lie this share of the reward range outside it: a bound that bites is a wrong value."""
+
+
+class Critic:
+    """``config.critics`` members, their Polyak averages for targets, and the range a value can lie in.
+
+    States are (n, obs_dim) in the task's units, values (members, n) in its reward units. ``discount`` is per decision.
+    """
+
+    def __init__(
+        self, obs_dim: int, action_dim: int, discount: float, standardise: Standardiser, config: HJBConfig,
+        rng: torch.Generator,
+    ) -> None:  # fmt: skip
+        self.discount, self.config, self._standardise, self._rng = discount, config, standardise, rng
+
+        def net(n_in: int) -> Ensemble:
+            return Ensemble(config.critics, n_in, 1, config.width, 2, rng, layer_norm=True, zero_output=True)
+
+        nets = {"q": net(obs_dim + action_dim)}
+        if config.critic == "advantage":
+            nets = {"v": net(obs_dim), "a": net(obs_dim + action_dim)}
+        self.nets = torch.nn.ModuleDict(nets).to(rng.device)
+        self.target_nets = copy.deepcopy(self.nets).requires_grad_(False)
+        self.optimiser = adamw(self.nets.parameters(), config.critic_lr)
+        self.reward_low = torch.zeros((), device=rng.device)
+        self.reward_high = torch.ones((), device=rng.device)
+        self.unit = torch.ones((), device=rng.device)
+
+    @property
+    def needs_action(self) -> bool:
+        """Whether V(s) has to be read off Q at an action of the policy."""
+        return self.config.critic == "q"
+
+    @property
+    def reward_range(self) -> Tensor:
+        """Spread of the reward per decision, the unit of every price in the agent."""
+        return self.reward_high - self.reward_low
+
+    def value(self, state: Tensor, policy_action: Tensor | None, target: bool = False, few: bool = False) -> Tensor:
+        """V(s) of every member, or of ``critics_in_target`` random ones when ``few``."""
+        nets = self.target_nets if target else self.nets
+        chosen = None
+        if few and self.config.critics_in_target < self.config.critics:
+            order = torch.randperm(self.config.critics, generator=self._rng, device=state.device)
+            chosen = order[: self.config.critics_in_target]
+        x = self._standardise(state)
+        if self.needs_action:
+            assert policy_action is not None
+            return self.unit * nets["q"](torch.cat([x, policy_action], -1), chosen)[..., 0]
+        return self.unit * nets["v"](x, chosen)[..., 0]
+
+    def bounded_target(self, state: Tensor, policy_action: Tensor | None) -> Tensor:
+        """The least V(s) of a few target members, within what the rewards allow; (n,)."""
+        low, high = self.value_range()
+        return self.value(state, policy_action, target=True, few=True).amin(0).clamp(low, high)
+
+    def value_range(self) -> tuple[Tensor, Tensor]:
+        """Bounds on V: the reward range, padded, earned for ever."""
+        pad = RANGE_PAD * self.reward_range
+        return (self.reward_low - pad) / (1 - self.discount), (self.reward_high + pad) / (1 - self.discount)
+
+    def q(self, state: Tensor, action: Tensor, policy_action: Tensor) -> Tensor:
+        """Q(s, a) of every member."""
+        x = self._standardise(state)
+        if self.needs_action:
+            return self.unit * self.nets["q"](torch.cat([x, action], -1))[..., 0]
+        both = torch.cat([torch.cat([x, x]), torch.cat([action, policy_action])], -1)
+        here, policy = self.nets["a"](both)[..., 0].chunk(2, -1)
+        # V is of order range / (1 - discount), dt A of order range.
+        return self.unit * (self.nets["v"](x)[..., 0] + 2 * (1 - self.discount) * (here - policy))
+
+    def descend(self, error: Tensor) -> Tensor:
+        """One step on the mean square of errors (members, n) in reward units; returns the loss in units of V."""
+        loss = (error / self.unit).square().mean(1).sum()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        follow(self.target_nets, self.nets, self.config.critic_rate)
+        return loss.detach() / self.config.critics
+
+    @torch.no_grad()
+    def widen(self, reward: Tensor, can_end: bool, rate: float) -> None:
+        """Move the reward range towards the 1-99 % quantiles of ``reward`` (n,); ending is worth 0 where possible."""
+        low, high = torch.quantile(reward, torch.tensor([0.01, 0.99], device=reward.device))
+        if can_end:
+            low, high = low.clamp(max=0.0), high.clamp(min=0.0)
+        self.reward_low = self.reward_low.lerp(low, rate)
+        self.reward_high = self.reward_high.lerp(high, rate)
+
+    @torch.no_grad()
+    def rescale(self) -> None:
+        """Let the networks' unit follow the reward range; no value changes."""
+        unit = self.reward_range / (1 - self.discount) / 2
+        ratio = (self.unit / unit)[None]
+        for nets in (self.nets, self.target_nets):
+            for net in nets.values():
+                net.rescale_output(ratio, torch.zeros_like(ratio))
+        self.unit = unit
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("reward_low", "reward_high", "unit")
+        return {name: getattr(self, name) for name in names} | {
+            "nets": self.nets.state_dict(),
+            "target_nets": self.target_nets.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.reward_low, self.reward_high, self.unit = state["reward_low"], state["reward_high"], state["unit"]
+        self.nets.load_state_dict(state["nets"])
+        self.target_nets.load_state_dict(state["target_nets"])
+        self.optimiser.load_state_dict(state["optimiser"])

@@ -1,0 +1,187 @@
+"""Runs -> cells: what each agent did on each task, one entry per run that counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hjbbench.errors import UserError
+from hjbbench.metrics.convergence import area_under_curve, final_score, hitting_time
+from hjbbench.store import EVAL_COLUMNS, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALIKE = ("task_version", "dt", "horizon_s", "discount_rate", "budget", "targets", "reference", "evaluation")
+"""Fields of run.json in which all runs of a task must agree to be compared."""
+MEASURED_BY_SOME = ("success_rate", "value_error_rel_l2")
+"""Columns every evals.csv has and only some tasks fill."""
+NUMBERS = (
+    ("budget", "n_steps"),
+    ("reference", "random"),
+    ("reference", "reference"),
+    ("totals", "n_steps"),
+    ("totals", "t_wall_s"),
+)
+"""Nested fields of run.json that the report computes with."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one agent on one task. A failed run scores 0 wherever it was not evaluated."""
+
+    finished: np.ndarray
+    """(runs,) bool: status done; the others failed."""
+    scores: np.ndarray
+    """(runs, points): normalised score, not below 0, at every evaluation of the task."""
+    final_scores: np.ndarray
+    """(runs,): mean score of the last fifth of the evaluations."""
+    anytime_scores: np.ndarray
+    """(runs,): area under the score curve over the share of the budget."""
+    hit_steps: np.ndarray
+    """(runs,): steps to the hardest target, infinity for a run that missed it or failed; empty without targets."""
+    final: pd.DataFrame
+    """One row per run: means of evals.csv's columns over the last fifth of evaluations, NaN for a failed run."""
+    n_steps: np.ndarray
+    """(runs,): decisions taken."""
+    t_wall_s: np.ndarray
+    """(runs,): wall-clock seconds of training."""
+
+    def final_column(self, name: str) -> np.ndarray:
+        """(runs,): one column of ``final``; NaN where a run has no such column or value."""
+        return self.final[name].to_numpy() if name in self.final else np.full(len(self.finished), np.nan)
+
+
+@dataclass(frozen=True)
+class TaskCells:
+    """One task: what all its runs share, and the cell of every agent that ran on it."""
+
+    name: str
+    record: dict[str, Any]
+    """run.json of one of the runs, for the fields in which all agree."""
+    steps: np.ndarray
+    """(points,): decisions at every evaluation."""
+    own_columns: tuple[str, ...]
+    """Columns of evals.csv that only some tasks fill."""
+    agents: dict[str, Cell]
+
+    @property
+    def budget_steps(self) -> int:
+        return self.record["budget"]["n_steps"]
+
+    @property
+    def hardest_target(self) -> float | None:
+        """The last of the task's targets; None where it has none."""
+        return self.record["targets"][-1] if self.record["targets"] else None
+
+
+def collect(runs: Sequence[Run]) -> list[TaskCells]:
+    """The tasks of counted runs (done or failed), by name.
+
+    Raises:
+        UserError: two runs of the same task, agent and seed; runs of a task that are not alike; a table of evaluations
+            that does not fit its run.json. The message names the run's folder.
+    """
+    seen: dict[tuple[str, str, int], Run] = {}
+    tasks: dict[str, list[Run]] = {}
+    for run in runs:
+        key = run.record["task"], run.record["agent"], run.record["seed"]
+        if key in seen:
+            raise UserError(f"{run.path}: the same task, agent and seed as {seen[key].path}; one of them must go")
+        seen[key] = run
+        tasks.setdefault(run.record["task"], []).append(run)
+    return [_task_cells(name, tasks[name]) for name in sorted(tasks)]
+
+
+def _task_cells(name: str, runs: list[Run]) -> TaskCells:
+    first = runs[0]
+    _check_numbers(first)
+    for run in runs:
+        for field in ALIKE:
+            here, there = run.record.get(field), first.record.get(field)
+            if here != there:
+                raise UserError(f"{run.path}: {field} is {here!r}, but {there!r} in {first.path}; not comparable")
+    tables = [run.evals for run in runs]
+    steps = max((table["n_steps"].to_numpy() for table in tables), key=len)
+    budget = first.record["budget"]["n_steps"]
+    if not len(steps) or steps[-1] < budget:  # no run got to the end
+        steps = np.append(steps, budget)
+    by_agent: dict[str, list[int]] = {}
+    for index, (run, table) in enumerate(zip(runs, tables, strict=True)):
+        _check_table(run, table, steps)
+        by_agent.setdefault(run.record["agent"], []).append(index)
+    return TaskCells(
+        name=name,
+        record=first.record,
+        steps=steps,
+        own_columns=_own_columns(tables),
+        agents={
+            agent: _cell([runs[i] for i in indices], [tables[i] for i in indices], steps)
+            for agent, indices in by_agent.items()
+        },
+    )
+
+
+def _cell(runs: list[Run], tables: list[pd.DataFrame], steps: np.ndarray) -> Cell:
+    import pandas as pd
+
+    record = runs[0].record
+    random, reference = record["reference"]["random"], record["reference"]["reference"]
+    finished = np.array([run.record["status"] == "done" for run in runs])
+    scores = np.zeros((len(runs), len(steps)))
+    for row, table in zip(scores, tables, strict=True):
+        row[: len(table)] = np.clip((table["return_mean"] - random) / (reference - random), 0.0, None)
+    hits = [
+        hitting_time(steps, table["return_mean"], record["targets"][-1]) if done else math.inf
+        for table, done in zip(tables, finished, strict=True)
+        if record["targets"]
+    ]
+    n_last = math.ceil(len(steps) / 5)
+    finals = [
+        table.select_dtypes("number").tail(n_last if done else 0).mean()
+        for table, done in zip(tables, finished, strict=True)
+    ]
+    return Cell(
+        finished=finished,
+        scores=scores,
+        final_scores=np.array([final_score(curve) for curve in scores]),
+        anytime_scores=np.array([area_under_curve(steps, curve) for curve in scores]),
+        hit_steps=np.array(hits),
+        final=pd.DataFrame(finals).reset_index(drop=True),
+        n_steps=np.array([run.record["totals"]["n_steps"] for run in runs], dtype=float),
+        t_wall_s=np.array([run.record["totals"]["t_wall_s"] for run in runs], dtype=float),
+    )
+
+
+def _own_columns(tables: list[pd.DataFrame]) -> tuple[str, ...]:
+    """Columns with a value in some run; "success" is what success_rate holds already."""
+    names = dict.fromkeys(MEASURED_BY_SOME)
+    for table in tables:
+        names |= dict.fromkeys(table.select_dtypes("number").columns[len(EVAL_COLUMNS) :].drop("success", errors="ignore"))
+    return tuple(name for name in names if any(name in table and table[name].notna().any() for table in tables))
+
+
+def _check_numbers(run: Run) -> None:
+    record = run.record
+    numbers = {f"{field}.{key}": record[field].get(key) for field, key in NUMBERS}
+    numbers |= {f"targets[{i}]": target for i, target in enumerate(record["targets"])}
+    for field, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise UserError(f"{run.path / 'run.json'}: {field} is {value!r}, must be a finite number")
+    if numbers["reference.random"] == numbers["reference.reference"]:
+        raise UserError(f"{run.path / 'run.json'}: reference.reference equals reference.random, so no score is defined")
+
+
+def _check_table(run: Run, table: pd.DataFrame, steps: np.ndarray) -> None:
+    path = run.path / "evals.csv"
+    _check_numbers(run)
+    if not np.isfinite(table["return_mean"]).all():
+        raise UserError(f"{path}: column return_mean must hold finite numbers only")
+    if not np.array_equal(table["n_steps"], steps[: len(table)]):
+        raise UserError(f"{path}: evaluated at other n_steps than the other runs of this task; not comparable")
+    if run.record["status"] == "done" and len(table) < len(steps):
+        raise UserError(f"{path}: {len(table)} of {len(steps)} evaluations, but run.json says the run is done")

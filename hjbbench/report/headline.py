@@ -1,0 +1,57 @@
+"""The one-minute answer in sentences made from the numbers: who is ahead, by how much, how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+from hjbbench.report.standings import Leaderboard, Standing
+from hjbbench.report.tables import show_bounds
+
+FEW_SEEDS = 10
+"""Below about this many runs per task, percentile bootstrap intervals cover less than they promise."""
+
+
+def headline(board: Leaderboard) -> list[str]:
+    """Sentences on the order of the agents; the first one stands alone."""
+    if not board.ranked:
+        return [f"No agent has results on all {len(board.tasks)} tasks yet, so there is no overall order."]
+    groups = [list(rows) for _, rows in groupby(board.ranked, key=lambda row: row.rank)]
+    return [_lead(groups), *_ties(groups[1:]), *_doubts(board)]
+
+
+def _lead(groups: Sequence[Sequence[Standing]]) -> str:
+    top = groups[0]
+    second = groups[1] if len(groups) > 1 else None
+    behind = f", ahead of {_names(second)} with {_score(second[0])}" if second else ""
+    if len(top) > 1:
+        return f"{_names(top)} share the lead{behind}: the best of them scores {_score(top[0])}."
+    if second is None:
+        return f"{top[0].agent} is the only agent with results on every task; it scores {_score(top[0])}."
+    return f"{top[0].agent} leads with a score of {_score(top[0])}{behind}."
+
+
+def _ties(groups: Sequence[Sequence[Standing]]) -> list[str]:
+    return [f"{_names(group)} cannot be told apart." for group in groups if len(group) > 1]
+
+
+def _doubts(board: Leaderboard) -> list[str]:
+    counts = [len(cell.finished) for task in board.tasks for cell in (task.agents[row.agent] for row in board.ranked)]
+    low, high = min(counts), max(counts)
+    if low == 1:
+        return ["Where an agent has a single seed on a task, no interval can be given and its place is not sure."]
+    if low < FEW_SEEDS:
+        seeds = f"{low}" if low == high else f"{low} to {high}"
+        return [f"All of this rests on {seeds} seeds per task: with so few, the intervals are somewhat too narrow."]
+    return []
+
+
+def _names(rows: Sequence[Standing]) -> str:
+    names = [row.agent for row in rows]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _score(row: Standing) -> str:
+    bounds = f" ({show_bounds(row.score)})" if math.isfinite(row.score.low) else ""
+    return f"{row.score.estimate:.2f}{bounds}"

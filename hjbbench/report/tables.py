@@ -1,0 +1,122 @@
+"""Standings as tables: the numbers as people read them, and whole tables as plain text, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from hjbbench.report.standings import Leaderboard, Standing
+from hjbbench.stats.bootstrap import Interval
+
+
+def show_number(value: float | None) -> str:
+    """Three significant digits, or a dash for what was not measured."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def show_steps(value: float | None, budget_steps: int) -> str:
+    """A step count; a median beyond the budget is only known to be beyond it."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if math.isfinite(value) else f"> {budget_steps:,}"
+
+
+def show_bounds(interval: Interval, digits: int = 2) -> str:
+    """The bounds of an interval; "one run" where a single run cannot bound it."""
+    if not math.isfinite(interval.low):
+        return "one run: no interval"
+    return f"{interval.low:,.{digits}f}–{interval.high:,.{digits}f}"
+
+
+def show_rank(row: Standing) -> str:
+    """The rank, with "=" where it is shared."""
+    return "–" if row.rank is None else f"{row.rank}{'=' if row.shared else ''}"
+
+
+HEADINGS = ("rank", "agent", "score", "95 % interval", "anytime score", "target reached", "action rate (1/s)",
+            "s per 1000 steps", "runs", "failed")  # fmt: skip
+MEANING = (
+    "Score: 0 is a random policy, 1 the reference frozen with the task; interquartile mean over tasks and seeds of the "
+    "last fifth of evaluations. Agents that share a rank (=) cannot be told apart. A failed run scores 0 from where it "
+    "stopped."
+)
+
+
+def _texts(row: Standing) -> tuple[str, ...]:
+    reached = f"{row.n_reached}/{row.n_targeted}" if row.n_targeted else "–"
+    return (
+        show_rank(row), row.agent, f"{row.score.estimate:.2f}", show_bounds(row.score),
+        f"{row.anytime.estimate:.2f}", reached, show_number(row.action_rate_rms_per_s),
+        show_number(row.wall_s_per_1000_steps), str(row.n_runs), str(row.n_failed),
+    )  # fmt: skip
+
+
+def as_text(board: Leaderboard) -> str:
+    """The leaderboard in aligned columns for a terminal; partial agents stand below, without a rank."""
+    rows = [HEADINGS, *(_texts(row) for row in (*board.ranked, *board.partial))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def as_markdown(board: Leaderboard, headline: Sequence[str]) -> str:
+    """The headline, the leaderboard and one table per task."""
+    rows = [HEADINGS, *map(_texts, (*board.ranked, *board.partial))]
+    parts = [f"# {_md(board.suite)}", *map(_md, headline), MEANING, _md_table(rows)]
+    if board.partial:
+        parts.append("Agents without a rank lack some task, so their figures compare with no other row.")
+    for task in board.tasks:
+        rows = [(*HEADINGS[1:], "median steps to target")]
+        for row in board.per_task[task.name]:
+            rows.append((*_texts(row)[1:], show_steps(row.median_steps, task.budget_steps)))
+        parts += [f"## {_md(task.name)}", _md_table(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _md_table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [rows[0], ["---"] * len(rows[0]), *([_md(cell) for cell in row] for row in rows[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _md(text: str) -> str:
+    """Text as Markdown shows it: no tag and no table cell of its own."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+CSV_COLUMNS = (
+    "task", "agent", "rank", "n_runs", "n_failed", "score", "score_low", "score_high", "anytime_score",
+    "anytime_score_low", "anytime_score_high", "n_reached", "n_targeted", "median_steps_to_target",
+    "rmst_steps_to_target", "rmst_steps_low", "rmst_steps_high", "action_rate_rms_per_s", "wall_s_per_1000_steps",
+)  # fmt: skip
+
+
+def as_csv(board: Leaderboard) -> str:
+    """All standings: the overall ones first, with an empty task. An unknown figure is empty; inf is a missed target."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    groups = [("", [*board.ranked, *board.partial]), *board.per_task.items()]
+    for task, rows in groups:
+        for row in rows:
+            values = (
+                row.rank, row.n_runs, row.n_failed, *_three(row.score), *_three(row.anytime), row.n_reached,
+                row.n_targeted, row.median_steps, *_three(row.rmst_steps), row.action_rate_rms_per_s,
+                row.wall_s_per_1000_steps,
+            )  # fmt: skip
+            writer.writerow([task, row.agent, *map(_csv, values)])
+    return buffer.getvalue()
+
+
+def _three(interval: Interval | None) -> tuple[float | None, float | None, float | None]:
+    """Estimate and bounds; the bounds are empty where nothing bounds the estimate."""
+    if interval is None:
+        return None, None, None
+    bounded = math.isfinite(interval.low)
+    return interval.estimate, interval.low if bounded else None, interval.high if bounded else None
+
+
+def _csv(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.8g}"

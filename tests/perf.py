@@ -1,0 +1,116 @@
+"""Speed figures against their limits: ``make perf``. One line each; exit code 1 when one is missed."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value and the side of its limit it has to be on."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    at_most: bool = True
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
+
+    def __str__(self) -> str:
+        sign = "<=" if self.at_most else ">="
+        ratio = self.value / self.limit
+        verdict = "ok" if self.met else "MISSED"
+        return f"{self.name:58s} {self.value:10.4g} {sign} {self.limit:<8.4g} {self.unit:10s} x{ratio:<6.2f} {verdict}"
+
+
+def help_time() -> Iterator[Figure]:
+    """The command line answers at once."""
+    times = []
+    for _ in range(7):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "hjbbench.cli", "--help"], check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - began)
+    yield Figure("hjbbench --help, median of 7", median(times), 0.5, "s")
+
+
+def harness_overhead(n_steps: int = 3000) -> Iterator[Figure]:
+    """What the harness adds to a decision, plus its files, as a share of a SAC run.
+
+    The difference of two training runs drowns in their noise, so the cost per decision is taken from a loop that does
+    nothing else, with and without the harness's environment and clock.
+    """
+    from hjbbench.clock import RunClock
+    from hjbbench.environment import TrainingEnv
+    from hjbbench.registry import get_task
+    from hjbbench.runner import execute
+    from hjbbench.spec import RunSpec
+    from hjbbench.store import read_record
+
+    task = get_task("locomotion/inverted-pendulum")
+    action = np.zeros(1, np.float32)
+
+    def loop(env, tick: Callable[[], object]) -> float:
+        env.reset(seed=0)
+        began = time.perf_counter()
+        for _ in range(n_steps):
+            _, _, terminated, truncated, _ = env.step(action)
+            tick()
+            if terminated or truncated:
+                env.reset()
+        return time.perf_counter() - began
+
+    def with_harness() -> float:
+        clock = RunClock(n_steps, (), lambda c: None, lambda row: None, task.dt)
+        return loop(TrainingEnv(task.make(), task.dt, 0, n_steps), lambda: clock.tick(steps=1))
+
+    per_run_s = median(with_harness() for _ in range(7)) - median(loop(task.make(), lambda: None) for _ in range(7))
+    with tempfile.TemporaryDirectory() as folder:
+        spec = RunSpec("perf", task.name, "sac", 0, n_steps, n_evals=25, n_eval_episodes=2, wall_limit_s=600)
+        began = time.perf_counter()
+        execute(spec, Path(folder))
+        whole_s = time.perf_counter() - began
+        totals = read_record(Path(folder) / "run.json")["totals"]
+    files_s = max(0.0, whole_s - totals["t_wall_s"] - totals["t_eval_s"])
+    share = 100 * (max(0.0, per_run_s) + files_s) / whole_s
+    yield Figure(f"harness overhead of a SAC run of {n_steps} decisions", share, 3.0, "%")
+
+
+def lane_change() -> Iterator[Figure]:
+    """The lane-change task against highway-env's own fast environment in the same run."""
+    from tests.perf_lane_change import lane_change_rates
+
+    rates = lane_change_rates(seconds=8.0)
+    yield Figure("highway/lane-change, random actions", rates["ours"], 300, "steps/s", at_most=False)
+    yield Figure("the same over stock highway-fast-v0", rates["ours"] / rates["stock"], 3, "times", at_most=False)
+
+
+def main() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    missed = 0
+    for measure in (help_time, harness_overhead, lane_change):
+        for figure in measure():
+            print(figure, flush=True)
+            missed += not figure.met
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

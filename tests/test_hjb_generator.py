@@ -1,0 +1,173 @@
+"""The learned generator against processes whose drift and covariance are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.generator import LearnedGenerator
+from hjbbench.hjb.replay import Replay
+from hjbbench.hjb.residual import ResidualField, energy_distance
+
+THETA, SIGMA, CONTROL = 1.0, 0.5, 1.5
+DTS = (0.005, 0.01, 0.02, 0.05, 0.1)
+
+
+def ou_law(state: np.ndarray, action: np.ndarray, dt: float) -> tuple[np.ndarray, float]:
+    """Mean increment and its variance of ds = (-theta s + c a) dt + sigma dW over dt with the action held."""
+    decay = math.exp(-THETA * dt)
+    return (decay - 1) * (state - CONTROL * action / THETA), SIGMA**2 * (1 - decay**2) / (2 * THETA)
+
+
+def ou_replay(n: int, dts: tuple[float, ...], rng: np.random.Generator) -> Replay:
+    replay = Replay(1, 1, torch.device("cpu"))
+    for k in range(n):
+        dt = dts[k % len(dts)] if len(dts) > 1 else dts[0]
+        state, action = rng.uniform(-3, 3, 1), rng.uniform(-1, 1, 1)
+        mean, variance = ou_law(state, action, dt)
+        following = state + mean + math.sqrt(variance) * rng.standard_normal(1)
+        replay.add(state, action, following, float(-(state[0] ** 2)) * dt, False, dt)
+    return replay
+
+
+def fitted(replay: Replay, dt: float, n_updates: int, **settings) -> LearnedGenerator:
+    generator = LearnedGenerator(1, 1, dt, None, HJBConfig(**settings), torch.Generator().manual_seed(1))
+    generator.renormalise(replay)
+    generator.fit(replay, n_updates)
+    generator.calibrate(replay)
+    return generator
+
+
+def grid(n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(3)
+    return torch.rand(n, 1, generator=rng) * 5 - 2.5, torch.rand(n, 1, generator=rng) * 2 - 1
+
+
+def relative(estimate: torch.Tensor, exact: torch.Tensor) -> float:
+    return ((estimate - exact).norm() / exact.norm()).item()
+
+
+@pytest.fixture(scope="module")
+def ou() -> LearnedGenerator:
+    return fitted(ou_replay(5000, DTS, np.random.default_rng(0)), 0.05, 1500, width=64)
+
+
+@pytest.mark.parametrize("dt", [0.1, 0.07, 0.03, 0.005])
+def test_ou_drift_and_covariance_hold_at_seen_and_unseen_dt(ou: LearnedGenerator, dt: float) -> None:
+    state, action = grid()
+    mean, variance = ou_law(state.numpy(), action.numpy(), dt)
+    with torch.no_grad():
+        assert relative(ou.drift(state, action, dt), torch.as_tensor(mean / dt)) <= 0.05
+        covariance = ou.covariance(state, action, dt)
+    assert covariance.shape == (200, 1, 1)
+    assert relative(covariance, torch.full((200, 1, 1), variance / dt)) <= 0.10
+
+
+def test_ou_reward_rate(ou: LearnedGenerator) -> None:
+    state, action = grid()
+    with torch.no_grad():
+        assert relative(ou.reward_rate(state, action), -state[:, 0].square()) <= 0.05
+
+
+def test_a_single_dt_extends_to_others_by_its_own_drift() -> None:
+    generator = fitted(ou_replay(5000, (0.05,), np.random.default_rng(2)), 0.05, 800, width=64)
+    state, action = grid()
+    with torch.no_grad():
+        here = generator.drift(state, action)
+        assert relative(generator.drift(state, action, 0.005), here) < 1e-5
+        assert relative(generator.covariance(state, action, 0.1), generator.covariance(state, action)) < 1e-5
+
+
+def jump_replay(n: int, dt: float, rng: np.random.Generator) -> Replay:
+    """ds = (0.5 - s) dt + jump of +-1 sqrt(dt) with equal odds + 0.2 sqrt(dt) noise: covariance rate 1.04."""
+    replay = Replay(1, 1, torch.device("cpu"))
+    for _ in range(n):
+        state, action = rng.uniform(-3, 3, 1), rng.uniform(-1, 1, 1)
+        kick = rng.choice([-1.0, 1.0]) + 0.2 * rng.standard_normal(1)
+        replay.add(state, action, state + (0.5 - state) * dt + math.sqrt(dt) * kick, 0.0, False, dt)
+    return replay
+
+
+@pytest.fixture(scope="module")
+def jump() -> LearnedGenerator:
+    replay = jump_replay(5000, 0.5, np.random.default_rng(4))
+    return fitted(replay, 0.5, 1500, width=64, residual_every=1)
+
+
+def test_bimodal_jumps_keep_drift_and_covariance(jump: LearnedGenerator) -> None:
+    state, action = grid()
+    with torch.no_grad():
+        assert relative(jump.drift(state, action), 0.5 - state) <= 0.05
+        assert relative(jump.covariance(state, action), torch.full((200, 1, 1), 1.04)) <= 0.10
+
+
+def test_bimodal_jumps_choose_the_diffusion_and_sample_two_modes(jump: LearnedGenerator) -> None:
+    assert jump.residual_calls == 2
+    state = torch.zeros(2000, 1)
+    drawn = jump.sample(state, state, torch.Generator().manual_seed(5))[:, 0] - 0.25
+    between = (drawn.abs() < 0.35).float().mean()
+    assert between < 0.1, "a normal law with this covariance puts 0.37 between the modes"
+
+
+def test_normal_residuals_choose_no_diffusion(ou: LearnedGenerator) -> None:
+    assert ou.residual_calls == 0
+
+
+def residual_law(name: str, n: int, rng: np.random.Generator) -> np.ndarray:
+    draws = {
+        "gaussian": lambda: rng.standard_normal(n),
+        "bimodal": lambda: rng.choice([-1.0, 1.0], n) + 0.3 * rng.standard_normal(n),
+        "skewed": lambda: rng.exponential(size=n),
+        "heavy": lambda: rng.standard_t(3, n),
+    }[name]()
+    draws = np.clip(draws, *np.quantile(draws, [0.0005, 0.9995]))
+    return (draws - draws.mean()) / draws.std()
+
+
+@pytest.mark.parametrize("name", ["gaussian", "bimodal", "skewed", "heavy"])
+def test_sampler_keeps_the_spread_and_halves_the_distance_at_two_calls(name: str) -> None:
+    from scipy.stats import wasserstein_distance
+
+    data = residual_law(name, 20_000, np.random.default_rng(6))
+    rng = torch.Generator().manual_seed(7)
+    field = ResidualField(1, 1, 64, 1e-3, rng)
+    z, condition = torch.as_tensor(data, dtype=torch.float32)[:, None], torch.zeros(20_000, 1)
+    for _ in range(1500):
+        index = torch.randint(0, len(z), (512,), generator=rng)
+        field.fit(z[index], condition[index], rng)
+    noise = torch.randn(20_000, 1, generator=rng)
+    drawn = field.sample(noise, condition, 2)
+    assert drawn.std().item() == pytest.approx(data.std(), rel=0.05)
+    distance = wasserstein_distance(drawn[:, 0].numpy(), data)
+    if name == "gaussian":
+        assert distance < 0.05
+    else:
+        assert distance <= 0.5 * wasserstein_distance(noise[:, 0].numpy(), data)
+
+
+def test_a_fresh_field_is_exactly_the_gaussian() -> None:
+    field = ResidualField(3, 2, 16, 1e-3, torch.Generator().manual_seed(0))
+    noise = torch.randn(50, 2)
+    for calls in (0, 1, 2, 3):
+        assert torch.equal(field.sample(noise.clamp(-5, 5), torch.randn(50, 3), calls), noise.clamp(-5, 5))
+
+
+def test_renormalising_changes_no_prediction(ou: LearnedGenerator) -> None:
+    state, action = grid(50)
+    with torch.no_grad():
+        drift, scale, reward = ou.drift(state, action), ou.scale(state, action), ou.reward_rate(state, action)
+        ou.renormalise(ou_replay(3000, (0.03, 0.3), np.random.default_rng(9)))
+        torch.testing.assert_close(ou.drift(state, action), drift, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(ou.scale(state, action), scale, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(ou.reward_rate(state, action), reward, rtol=1e-3, atol=1e-3)
+
+
+def test_energy_distance_is_small_for_one_law_and_large_for_two() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 800, 2, generator=rng)
+    assert abs(energy_distance(x, y)) < 0.02
+    assert energy_distance(x, y + 1) > 0.3

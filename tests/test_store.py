@@ -1,0 +1,105 @@
+"""The store refuses what is broken, by name, and writes whole files or none."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from hjbbench.errors import UserError
+from hjbbench.runner import new_record
+from hjbbench.spec import RunSpec
+from hjbbench.store import (
+    EVAL_COLUMNS,
+    frame,
+    hold,
+    is_held,
+    read_record,
+    read_run,
+    read_runs,
+    write_atomic,
+    write_rows,
+)
+
+SPEC = RunSpec("unit", "oracle/oscillator", "sac", 0, 100, 5, 2, 60.0)
+
+
+@pytest.fixture
+def run(tmp_path):
+    directory = tmp_path / "oracle/oscillator/sac/seed-00"
+    directory.mkdir(parents=True)
+    write_atomic(directory / "run.json", json.dumps(new_record(SPEC)))
+    write_rows(directory / "evals.csv", EVAL_COLUMNS, [dict.fromkeys(EVAL_COLUMNS, 1.0), {"n_steps": 2.0}])
+    return directory
+
+
+def test_round_trip(run, tmp_path):
+    (stored,) = read_runs(tmp_path)
+    assert stored.record == json.loads(json.dumps(new_record(SPEC))) | {"started_at": stored.record["started_at"]}
+    table = frame([stored])
+    assert list(table["n_steps"]) == [1, 2]
+    assert table["return_mean"].isna().tolist() == [False, True]
+    assert set(table["agent"]) == {"sac"}
+    assert read_run(tmp_path / "elsewhere") is None
+
+
+BREAKAGES = {
+    "cut in half": (lambda text: text[: len(text) // 2], "not readable as JSON"),
+    "another format": (lambda text: text.replace('"format": 1', '"format": 9'), "format must be 1"),
+    "not an object": (lambda text: "[1]", "format must be 1"),
+    "missing field": (lambda text: text.replace('"targets"', '"tagrets"'), "'targets' is missing"),
+    "wrong type": (lambda text: text.replace('"seed": 0', '"seed": "zero"'), "'seed' is 'zero', must be int"),
+    "boolean for number": (lambda text: text.replace('"seed": 0', '"seed": true'), "'seed' is True"),
+    "unknown status": (lambda text: text.replace('"interrupted"', '"fine"'), "must be one of done"),
+    "binary": (lambda text: "\x00\x01", "not readable as JSON"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_broken_record_is_named(name, run):
+    breakage, expected = BREAKAGES[name]
+    path = run / "run.json"
+    path.write_text(breakage(path.read_text()))
+    with pytest.raises(UserError, match=r"run\.json") as caught:
+        read_record(path)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_evaluations_are_named(run, tmp_path):
+    path = run / "evals.csv"
+    whole = path.read_text()
+    path.write_text(whole.replace("return_mean,", ""))
+    with pytest.raises(UserError, match=r"evals\.csv: .*missing \['return_mean'\]"):
+        frame(read_runs(tmp_path))
+    path.write_text(whole.replace("1.0", "one"))
+    with pytest.raises(UserError, match="column n_steps must hold numbers"):
+        frame(read_runs(tmp_path))
+    path.write_text("")
+    with pytest.raises(UserError, match="not a readable CSV"):
+        frame(read_runs(tmp_path))
+    path.unlink()
+    assert len(frame(read_runs(tmp_path))) == 0
+
+
+def test_failed_write_leaves_the_old_file(run, monkeypatch):
+    before = (run / "run.json").read_bytes()
+
+    def broken(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="no space"):
+        write_atomic(run / "run.json", "{}")
+    assert (run / "run.json").read_bytes() == before
+
+
+def test_lock_is_exclusive_and_ends_with_its_holder(run):
+    assert not is_held(run)
+    lock = hold(run)
+    assert is_held(run)
+    with pytest.raises(UserError, match="another process"):
+        hold(run)
+    lock.close()
+    assert not is_held(run)

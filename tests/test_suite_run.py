@@ -1,0 +1,222 @@
+"""A whole suite through the command line: results, resumption, faults, and everything a person can get wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, frame, is_held, read_runs
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_suite_runs_then_has_nothing_left_to_do(hjbbench, suite_file, tmp_path):
+    first = hjbbench("run", str(suite_file), "--out", "out")
+    assert first.returncode == 0, first.stderr
+    runs = read_runs(tmp_path / "out")
+    assert len(runs) == 4
+    assert {run.record["status"] for run in runs} == {"done"}
+    for run in runs:
+        assert list(run.evals.columns) == list(EVAL_COLUMNS)
+        assert list(run.evals["n_steps"]) == [15, 43, 78, 120]
+        assert run.evals["t_env_s"].iloc[-1] == pytest.approx(12.0)
+        header = (run.path / "episodes.csv").read_text().splitlines()[0]
+        assert header == ",".join(EPISODE_COLUMNS)
+        assert run.record["versions"]["torch"]
+        assert not (run.path / "running.lock").exists()
+    diagnostics = (tmp_path / "out/example/integrator/proportional/seed-00/diagnostics.csv").read_text().splitlines()
+    assert diagnostics[0] == "n_steps,obs"
+    assert len(diagnostics) == 121
+    # Feedback beats chance, on the same evaluation episodes for the same seed.
+    table = frame(runs).query("n_steps == 120").set_index(["agent", "seed"])["return_mean"]
+    assert (table["proportional"] > table["random"]).all()
+
+    before = tree(tmp_path / "out")
+    second = hjbbench("run", str(suite_file), "--out", "out")
+    assert "4 finished before, 0 to do" in second.stdout
+    assert tree(tmp_path / "out") == before
+
+    state = json.loads(hjbbench("status", "out", "--json").stdout)
+    assert state["counts"] == {"done": 4}
+    assert state["left_h"] == 0
+
+    # Another budget is another experiment: refused by name, nothing touched.
+    other = hjbbench("run", str(suite_file), "--out", "out", "--steps", "60")
+    assert other.returncode == 2
+    assert "budget is 120 steps, now 60" in other.stderr
+    assert tree(tmp_path / "out") == before
+    changed = hjbbench("run", str(suite_file), "--out", "out", "--set", "proportional.gain=2.0")
+    assert changed.returncode == 2
+    assert "proportional.gain is 1.0, now 2.0" in changed.stderr
+    assert tree(tmp_path / "out") == before
+
+    # A broken file is named and left alone by every command.
+    victim = tmp_path / "out/example/integrator/random/seed-00/run.json"
+    victim.write_bytes(victim.read_bytes()[:200])
+    broken = tree(tmp_path / "out")
+    for command in (("run", str(suite_file), "--out", "out"), ("status", "out"), ("report", "out")):
+        result = hjbbench(*command)
+        assert result.returncode == 2
+        assert "seed-00/run.json" in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert tree(tmp_path / "out") == broken
+
+
+FAULTS = {
+    "raise": ("error", "a fault of the example"),
+    "nan": ("diverged", "not finite"),
+    "kill": ("error", "signal 9"),
+    "hang": ("timeout", "wall limit of 12 s"),
+    "miscount": ("error", "decisions but took"),
+    "early": ("error", "returned after 50 of 120"),
+}
+
+
+def test_faults_are_statuses_and_the_others_go_on(hjbbench, suite_file, tmp_path):
+    # Evaluations every few steps, so that a miscount shows at once.
+    text = suite_file.read_text().replace('"proportional", ', '"proportional", "faulty-*", ').replace('"0-1"', '"0"')
+    text = text.replace("wall_limit_s = 60", "wall_limit_s = 12").replace("n_evals = 4", "n_evals = 60")
+    for fault in FAULTS:
+        text += f'\n[variants.faulty-{fault}]\nagent = "proportional"\nfault = "{fault}"\n'
+    suite_file.write_text(text)
+    result = hjbbench("run", str(suite_file), "--out", "out")
+    assert result.returncode == 0, result.stderr
+    runs = {run.record["agent"]: run for run in read_runs(tmp_path / "out")}
+    assert runs["proportional"].record["status"] == runs["random"].record["status"] == "done"
+    for fault, (status, reason) in FAULTS.items():
+        run = runs[f"faulty-{fault}"]
+        assert run.record["status"] == status
+        assert reason in run.record["error"]
+        assert run.record["variant_of"] == "proportional"
+        assert len(run.evals) > 0  # what was measured before the fault is kept
+        assert (run.evals["n_steps"] <= 52).all()
+    assert "1 timeout" in result.stdout
+    again = hjbbench("run", str(suite_file), "--out", "out")
+    assert "8 finished before, 0 to do" in again.stdout  # a failure is a result, not a gap
+
+
+def test_kill_of_the_driver_loses_nothing_and_leaves_no_orphan(hjbbench, suite_file, tmp_path):
+    suite_file.write_text(
+        suite_file.read_text().replace('"random"', '"slow"')
+        + '\n[variants.slow]\nagent = "proportional"\nfault = "hang"\n'
+    )
+    command = [sys.executable, "-m", "hjbbench.cli", "run", str(suite_file), "--out", "out", "--workers", "1"]
+    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    finished = tmp_path / "out/example/integrator/proportional/seed-00"
+    marker = tmp_path / "out/example/integrator/slow/seed-00/running.lock"
+    deadline = time.monotonic() + 90
+    while not is_held(marker.parent) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    before = tree(finished)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    while is_held(marker.parent) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_held(marker.parent)  # the run's process ended with its driver
+    state = json.loads(hjbbench("status", "out", "--json").stdout)
+    assert state["counts"] == {"done": 1, "interrupted": 1, "missing": 2}
+    rest = hjbbench("run", str(suite_file), "--out", "out", "--agents", "proportional")
+    assert "1 finished before, 1 to do" in rest.stdout
+    assert tree(finished) == before
+
+
+def test_ctrl_c_marks_the_running_ones(hjbbench, suite_file, tmp_path):
+    suite_file.write_text(
+        suite_file.read_text().replace('"proportional", "random"', '"slow"')
+        + '\n[variants.slow]\nagent = "proportional"\nfault = "hang"\n'
+    )
+    command = [sys.executable, "-m", "hjbbench.cli", "run", str(suite_file), "--out", "out", "--workers", "1"]
+    driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    marker = tmp_path / "out/example/integrator/slow/seed-00/running.lock"
+    deadline = time.monotonic() + 90
+    while not is_held(marker.parent) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    driver.send_signal(signal.SIGINT)
+    _, errors = driver.communicate(timeout=30)
+    assert driver.returncode == 2
+    assert "goes on from out" in errors
+    assert len(errors.strip().splitlines()) == 1
+    (run,) = read_runs(tmp_path / "out")
+    assert run.record["status"] == "interrupted"
+
+
+BAD = {
+    "agent": (("run", "S", "--agents", "proportoinal"), "did you mean proportional"),
+    "task": (("run", "S", "--tasks", "example/integrater"), "did you mean example/integrator"),
+    "suite": (("run", "quik"), "did you mean quick"),
+    "seeds": (("run", "S", "--seeds", "3-1"), "runs backwards; write 1-3"),
+    "seeds text": (("run", "S", "--seeds", "x"), "seeds: 'x'"),
+    "steps": (("run", "S", "--steps", "-5"), "--steps: -5"),
+    "workers": (("run", "S", "--workers", "0"), "--workers: 0"),
+    "setting": (("run", "S", "--set", "proportional.gian=2"), "did you mean gain"),
+    "setting type": (("run", "S", "--set", "proportional.gain=fast"), "must be of type float"),
+    "setting form": (("run", "S", "--set", "gain"), "agent.setting=value"),
+    "folder": (("status", "nowhere"), "no such folder"),
+    "option": (("run", "S", "--speed", "3"), "--speed"),
+    "command": (("rnu",), "rnu"),
+    "evaluate": (("evaluate", "."), "no run here"),
+    "out is a file": (("run", "S", "--out", "a-file"), "is a file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_line(name, hjbbench, suite_file, tmp_path):
+    (tmp_path / "a-file").write_text("kept")
+    arguments, expected = BAD[name]
+    before = tree(tmp_path)
+    result = hjbbench(*(str(suite_file) if part == "S" else part for part in arguments))
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert tree(tmp_path) == before
+
+
+SUITE_ERRORS = {
+    "sedes = '0'": "did you mean seeds",
+    "n_evals = 'many'": "n_evals is 'many', must be of type whole number",
+    "n_eval_episodes = 0": "n_eval_episodes is 0",
+    "wall_limit_s = -1": "wall_limit_s is -1",
+    "seeds = '5-2'": "runs backwards",
+    "variants = { x = { gain = 2.0 } }": "variants.x must be a table with an agent",
+    "variants = { x = { agent = 'proportional', gain = 'big' } }": "must be of type float",
+    "= broken": "not readable as TOML",
+}
+
+
+@pytest.mark.parametrize("line", SUITE_ERRORS)
+def test_suite_file_errors_name_the_key(line, hjbbench, suite_file):
+    key = line.split(" =")[0]
+    kept = [row for row in suite_file.read_text().splitlines() if not row.startswith(f"{key} =")]
+    suite_file.write_text("\n".join([*kept, line]))
+    result = hjbbench("run", str(suite_file))
+    assert result.returncode == 2
+    assert SUITE_ERRORS[line] in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_kept_policy_is_evaluated_at_other_rates(hjbbench, suite_file):
+    arguments = ("--out", "out", "--seeds", "0", "--agents", "proportional", "--keep-policy")
+    assert hjbbench("run", str(suite_file), *arguments).returncode == 0
+    result = hjbbench("evaluate", "out/example/integrator/proportional/seed-00", "--dt", "0.5,1,2", "--json")
+    rows = json.loads(result.stdout)
+    assert [row["dt"] for row in rows] == pytest.approx([0.05, 0.1, 0.2])
+    assert all(-2 < row["return_mean"] < 0 for row in rows)
+    bad = hjbbench("evaluate", "out/example/integrator/proportional/seed-00", "--dt", "0,1")
+    assert bad.returncode == 2
+    assert "--dt: '0,1'" in bad.stderr
+
+
+def test_list_shows_third_parties(hjbbench):
+    found = json.loads(hjbbench("list", "--json").stdout)
+    assert {"example/integrator", "oracle/oscillator"} <= {task["name"] for task in found["tasks"]}
+    assert {"proportional", "sac"} <= {agent["name"] for agent in found["agents"]}
+    assert "quick" in {suite["name"] for suite in found["suites"]}

@@ -1,0 +1,1 @@
+"""An example of tasks and agents outside hjbbench."""
