@@ -22,27 +22,27 @@ N_OWN = 7  # numbers about the ego; behind them six slots of three
 
 @dataclass(frozen=True)
 class ScriptedConfig:
-    """Fitted by random search on episodes of their own; the evaluation episodes were not looked at."""
+    """Fitted by random search for the return over 24 episodes of highway/lane-change (reset seeds 50000-50023)."""
 
     front_gap_s: float = 0.2
     """Headway to the car ahead in the target lane that is accepted, in s of the ego's speed."""
-    rear_gap_s: float = 0.25
+    rear_gap_s: float = 0.15
     """Headway of the car behind in the target lane that is accepted, in s of its speed."""
-    closing_s: float = 1.3
+    closing_s: float = 1.5
     """Seconds of closing speed added to either."""
-    commitment: float = 0.6
+    commitment: float = 0.5
     """How much of the wanted gap is waived when the ego has reached the target lane's edge."""
-    lateral_s: float = 1.8
+    lateral_s: float = 1.75
     """Time constant of the lateral offset."""
     lateral_speed: float = 2.5
     """Limit of the lateral speed, m/s."""
-    heading_s: float = 1.0
+    heading_s: float = 0.9
     """Time constant of the heading error."""
-    speed_s: float = 4.8
+    speed_s: float = 4.3
     """Time constant of the speed error."""
-    following_s: float = 1.1
+    following_s: float = 1.2
     """Headway to the car ahead, s."""
-    slide_acceleration: float = 1.6
+    slide_acceleration: float = 1.9
     """Used to slide along the target lane towards a gap, m/s²."""
 
 

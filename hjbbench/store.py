@@ -112,6 +112,8 @@ class Run:
         if list(frame.columns[: len(EVAL_COLUMNS)]) != list(EVAL_COLUMNS):
             lacking = [name for name in EVAL_COLUMNS if name not in frame.columns]
             raise UserError(f"{path}: columns must start with {EVAL_COLUMNS[0]},...; missing {lacking or 'none'}")
+        if frame.empty:  # failed before its first evaluation; columns without a value have no type of their own
+            return frame.astype(float)
         text = [name for name in EVAL_COLUMNS if not pd.api.types.is_numeric_dtype(frame[name])]
         if text:
             raise UserError(f"{path}: column {text[0]} must hold numbers")

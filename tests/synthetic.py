@@ -39,6 +39,7 @@ def write_run(
     task: str,
     agent: str,
     seed: int,
+    /,
     *,
     level: float = 0.8,
     status: str = "done",
@@ -51,12 +52,12 @@ def write_run(
 ) -> Path:
     """One run whose score rises exponentially to ``level``; returns its folder.
 
-    ``n_evals_made`` cuts the run short; ``metrics`` are columns of the task's own; ``fields`` replace those of run.json.
+    ``n_evals_made`` cuts the run short; ``metrics`` are columns of the task's own; ``fields`` replace run.json's.
     """
     rng = np.random.default_rng([seed, *f"{task} {agent}".encode()])
     points = evaluation_points(BUDGET_STEPS, n_evals)[:n_evals_made]
     final = level + spread * rng.standard_normal()
-    action_rate = rng.lognormal(math.log(2 + 8 * level), 0.2)
+    action_rate = rng.lognormal(math.log(2 + 8 * abs(level)), 0.2)
     rows = []
     for n_steps in points:
         share = 1 - math.exp(-5 * n_steps / BUDGET_STEPS)
@@ -85,7 +86,13 @@ def write_run(
         "evaluation": {"n_evals": n_evals, "n_episodes": 5},
         "targets": list(TARGETS),
         "reference": {"random": RANDOM_RETURN, "reference": REFERENCE_RETURN, "provenance": "made up"},
-        "totals": {"n_steps": taken, "t_env_s": taken * DT, "n_updates": taken, "t_wall_s": taken / 100, "t_eval_s": 1.0},
+        "totals": {
+            "n_steps": taken,
+            "t_env_s": taken * DT,
+            "n_updates": taken,
+            "t_wall_s": taken / 100,
+            "t_eval_s": 1.0,
+        },
         "peak_rss_mb": 100.0,
         "versions": {"python": "3.11.0", "hjbbench": "0.1.0"},
         "git_revision": "0123456789abcdef0123456789abcdef01234567",
@@ -95,7 +102,6 @@ def write_run(
     }
     folder = run_path(root, task, agent, seed)
     folder.mkdir(parents=True)
-    if rows:
-        write_rows(folder / "evals.csv", (*EVAL_COLUMNS, *metrics), rows)
+    write_rows(folder / "evals.csv", (*EVAL_COLUMNS, *metrics), rows)
     write_json(folder / "run.json", record | fields)
     return folder

@@ -142,6 +142,13 @@ def test_all_succeed_and_none_succeeds():
 
 def test_a_failed_run_costs_what_it_spent():
     assert survival.ert([100, INF], [500, 300]) == 400
+    samples = survival.simulated_restarts([100, INF], [500, 300], rng=seeded(0), n_samples=20_000)
+    assert samples.mean() == pytest.approx(400, abs=4 * samples.std() / math.sqrt(20_000))
+
+
+def test_a_hit_at_the_end_of_the_budget_is_a_hit():
+    assert survival.success_rate([BUDGET, INF], BUDGET) == 0.5
+    assert survival.kaplan_meier([BUDGET, INF], BUDGET)[1][-1] == 0.5
 
 
 @few

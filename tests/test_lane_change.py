@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
 
 from baselines.scripted import CAR_LENGTH, Scripted, ScriptedConfig, decode
 from hjbbench.errors import UserError
@@ -24,6 +25,7 @@ TASK = TASKS["highway/lane-change"]
 SCRIPTED = Scripted(TASK, None, ScriptedConfig(), seed=0)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:.*A Box observation space")
 def test_task_is_registered_and_spaces_are_flat():
     env = TASK.make()
     assert env.action_space == gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -32,7 +34,7 @@ def test_task_is_registered_and_spaces_are_flat():
     assert (TASK.dt, TASK.horizon_s) == (DT, HORIZON_S)
     assert list(TASK.targets) == sorted(TASK.targets)
     assert TASK.reference.random < TASK.targets[0] < TASK.targets[-1]
-    gym.utils.env_checker.check_env(env.unwrapped, skip_render_check=True)
+    check_env(env.unwrapped, skip_render_check=True)
 
 
 @pytest.mark.parametrize("dt", [0.0, 0.03, 0.15, 2.0, -0.1, math.nan])

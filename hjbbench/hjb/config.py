@@ -72,9 +72,10 @@ class HJBConfig:
     """Critic updates when the warm-up ends."""
     policy_average: float = 0.01
     """Averaging rate, per policy update, of the weights that act deterministically."""
+    temperature_lr: float = 3e-3
     entropy: float = -0.33
     """Target entropy per action dimension, in nats of actions in [-1, 1]."""
-    temperature: float = 0.05
+    temperature: float = 0.01
     """First price of a nat per decision, over the range of rewards per decision."""
     gradient_norm: float = 1e3
     """Policy gradients above this norm are scaled down."""

@@ -24,6 +24,10 @@ from hjbbench.hjb.residual import BOUND, ResidualField, energy_score
 
 MARGIN = 0.5
 """Sampled states stay within the data's range widened by this many standard deviations."""
+DT_FEATURE = 0.2
+"""Weight of log dt among the inputs: a drift hardly changes with dt, and data of all dt should inform it together."""
+LEAST_GAIN = 0.02
+"""Relative gain in held-out energy score from which the diffusion is worth its network calls."""
 
 
 class LearnedGenerator:
@@ -54,23 +58,27 @@ class LearnedGenerator:
             # A dt never trained on must not enter through a random weight: the drift and scale of the nearest dt hold.
             self.net.weights[0][:, -1] = 0
             self.residual.net.weights[0][:, n_in - 1] = 0
+            # Scales start at those of the data, log g = 0, from where a noisy plant and a deterministic one are near.
+            self.net.biases[-1][..., obs_dim + 1 :] = math.atanh(0.75)
         zeros = torch.zeros(obs_dim + 1, device=device)
         # Of the increments: mean rate, and standard deviation per square root of a second (the reward's: of its rate).
         self.rate_mean, self.spread = zeros, zeros + 1
         self.log_scale_shift, self.calibration = zeros.clone(), zeros[:-1] + 1
         self.low, self.high = zeros[:-1] - math.inf, zeros[:-1] + math.inf
         self.residual_calls = config.residual_calls if config.residual == "diffusion" else 0
+        self.gain_of_diffusion = 0.0
         self.n_updates = 0
 
     # The law of one decision ------------------------------------------------------------------------------------------
 
     def _inputs(self, state: Tensor, action: Tensor, dt: Tensor | float) -> Tensor:
         ratio = dt.log() - math.log(self.dt) if isinstance(dt, Tensor) else torch.tensor(math.log(dt / self.dt))
+        ratio = DT_FEATURE * ratio
         return torch.cat([self.standardise(state), action, ratio.to(state)[..., None].expand(*state.shape[:-1], 1)], -1)
 
     def _log_scale(self, raw: Tensor) -> Tensor:
         # Between e^-7 and e^1 in normalised units: a deterministic plant must not drive the likelihood to infinity.
-        return -3.0 + 4.0 * torch.tanh(raw / 4.0) + self.log_scale_shift
+        return -3.0 + 4.0 * torch.tanh(raw) + self.log_scale_shift
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = self.net(x).chunk(2, -1)
@@ -224,16 +232,22 @@ class LearnedGenerator:
     @torch.no_grad()
     def calibrate(self, replay: Replay, n: int = 2000) -> None:
         """Match the scale heads to held-out errors, and use the diffusion where it is the better forecast there."""
+        config = self.config
+        _, z, _ = self.residuals(replay, n)
+        self.calibration = self.calibration * z.clamp(-BOUND, BOUND).square().mean(0).sqrt().clamp(0.1, 10.0)
+        if config.residual not in ("auto", "diffusion"):
+            return
         _, z, condition = self.residuals(replay, n)
-        self.calibration = self.calibration * z.clamp(-2 * BOUND, 2 * BOUND).square().mean(0).sqrt().clamp(0.1, 10.0)
-        if self.config.residual == "auto":
+        self.residual.match_moments(z, condition, config.residual_calls, self._rng)
+        if config.residual == "auto":
             _, z, condition = self.residuals(replay, n)
             noise = paired_noise(2, len(z), self.obs_dim, self._rng, antithetic=False)
-            drawn = torch.stack([self.residual.sample(e, condition, self.config.residual_calls) for e in noise])
+            drawn = torch.stack([self.residual.sample(e, condition, config.residual_calls) for e in noise])
             gain = energy_score(noise, z) - energy_score(drawn, z)
+            self.gain_of_diffusion = (gain.mean() / energy_score(noise, z).mean()).item()
             # Three standard errors: an unneeded network call in every sampled step is the cost of a false alarm.
-            better = gain.mean() > 3 * gain.std() / math.sqrt(len(gain))
-            self.residual_calls = self.config.residual_calls if better else 0
+            better = gain.mean() > 3 * gain.std() / math.sqrt(len(gain)) and self.gain_of_diffusion > LEAST_GAIN
+            self.residual_calls = config.residual_calls if better else 0
 
     def _fresh_rng(self) -> torch.Generator:
         """A generator of its own for public queries, so that looking does not change the run."""
@@ -241,15 +255,24 @@ class LearnedGenerator:
 
     # State ------------------------------------------------------------------------------------------------------------
 
-    STATISTICS = ("rate_mean", "spread", "log_scale_shift", "calibration", "low", "high", "residual_calls", "n_updates")
+    STATISTICS = (
+        "rate_mean",
+        "spread",
+        "log_scale_shift",
+        "calibration",
+        "low",
+        "high",
+        "residual_calls",
+        "n_updates",
+        "gain_of_diffusion",
+    )
 
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.STATISTICS} | {
             "standardise": self.standardise.state_dict(),
             "net": self.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "residual": self.residual.net.state_dict(),
-            "residual_optimiser": self.residual.optimiser.state_dict(),
+            "residual": self.residual.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -258,5 +281,4 @@ class LearnedGenerator:
         self.standardise.load_state_dict(state["standardise"])
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.residual.net.load_state_dict(state["residual"])
-        self.residual.optimiser.load_state_dict(state["residual_optimiser"])
+        self.residual.load_state_dict(state["residual"])

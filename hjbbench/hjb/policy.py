@@ -58,7 +58,8 @@ class Policy:
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))
         self.log_weight = torch.tensor(math.log(config.smoothness_max) - 3, device=rng.device)
-        self.optimiser = adamw([*self.net.parameters(), self.log_temperature], config.policy_lr)
+        self.optimiser = adamw(self.net.parameters(), config.policy_lr)
+        self.temperature_optimiser = adamw([self.log_temperature], config.temperature_lr)
         self.gradient_norm = torch.zeros((), device=rng.device)
 
     @property
@@ -130,6 +131,7 @@ class Policy:
         self.log_temperature.grad = self.temperature * (result.entropy.detach() - self.config.entropy * self.action_dim)
         self.gradient_norm = nn.utils.clip_grad_norm_(weights, self.config.gradient_norm)
         self.optimiser.step()
+        self.temperature_optimiser.step()
         follow(self.average, self.net, self.config.policy_average)
         return result
 
@@ -140,6 +142,7 @@ class Policy:
             "log_temperature": self.log_temperature.detach(),
             "log_weight": self.log_weight,
             "optimiser": self.optimiser.state_dict(),
+            "temperature_optimiser": self.temperature_optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -149,3 +152,4 @@ class Policy:
             self.log_temperature.copy_(state["log_temperature"])
         self.log_weight = state["log_weight"]
         self.optimiser.load_state_dict(state["optimiser"])
+        self.temperature_optimiser.load_state_dict(state["temperature_optimiser"])

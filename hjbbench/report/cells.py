@@ -16,8 +16,6 @@ from hjbbench.store import EVAL_COLUMNS, Run
 if TYPE_CHECKING:
     import pandas as pd
 
-ALIKE = ("task_version", "dt", "horizon_s", "discount_rate", "budget", "targets", "reference", "evaluation")
-"""Fields of run.json in which all runs of a task must agree to be compared."""
 MEASURED_BY_SOME = ("success_rate", "value_error_rel_l2")
 """Columns every evals.csv has and only some tasks fill."""
 NUMBERS = (
@@ -83,13 +81,16 @@ def collect(runs: Sequence[Run]) -> list[TaskCells]:
     """The tasks of counted runs (done or failed), by name.
 
     Raises:
-        UserError: two runs of the same task, agent and seed; runs of a task that are not alike; a table of evaluations
-            that does not fit its run.json. The message names the run's folder.
+        UserError: a name that cannot be printed; two runs of the same task, agent and seed; runs of a task that are not
+            alike; evaluations that do not fit the run.json. The message names the run's folder.
     """
     seen: dict[tuple[str, str, int], Run] = {}
     tasks: dict[str, list[Run]] = {}
     for run in runs:
         key = run.record["task"], run.record["agent"], run.record["seed"]
+        for field in ("task", "agent"):
+            if not run.record[field].isprintable():
+                raise UserError(f"{run.path / 'run.json'}: {field} is {run.record[field]!r}, must be printable text")
         if key in seen:
             raise UserError(f"{run.path}: the same task, agent and seed as {seen[key].path}; one of them must go")
         seen[key] = run
@@ -101,8 +102,7 @@ def _task_cells(name: str, runs: list[Run]) -> TaskCells:
     first = runs[0]
     _check_numbers(first)
     for run in runs:
-        for field in ALIKE:
-            here, there = run.record.get(field), first.record.get(field)
+        for (field, here), there in zip(_conditions(run).items(), _conditions(first).values(), strict=True):
             if here != there:
                 raise UserError(f"{run.path}: {field} is {here!r}, but {there!r} in {first.path}; not comparable")
     tables = [run.evals for run in runs]
@@ -161,8 +161,23 @@ def _own_columns(tables: list[pd.DataFrame]) -> tuple[str, ...]:
     """Columns with a value in some run; "success" is what success_rate holds already."""
     names = dict.fromkeys(MEASURED_BY_SOME)
     for table in tables:
-        names |= dict.fromkeys(table.select_dtypes("number").columns[len(EVAL_COLUMNS) :].drop("success", errors="ignore"))
+        names |= dict.fromkeys(
+            table.select_dtypes("number").columns[len(EVAL_COLUMNS) :].drop("success", errors="ignore")
+        )
     return tuple(name for name in names if any(name in table and table[name].notna().any() for table in tables))
+
+
+def _conditions(run: Run) -> dict[str, Any]:
+    """What must be the same in all runs of a task for them to be compared, by field of run.json."""
+    record, protocol = run.record, run.record.get("evaluation") or {}
+    plain = ("task_version", "dt", "horizon_s", "discount_rate", "targets")
+    return {field: record[field] for field in plain} | {
+        "budget.n_steps": record["budget"].get("n_steps"),
+        "reference.random": record["reference"].get("random"),
+        "reference.reference": record["reference"].get("reference"),
+        "evaluation.n_evals": protocol.get("n_evals"),
+        "evaluation.n_episodes": protocol.get("n_episodes"),
+    }
 
 
 def _check_numbers(run: Run) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from hjbbench.report.cells import Cell, TaskCells
 from hjbbench.report.standings import SEED, Standing
+from hjbbench.report.tables import show_number
 from hjbbench.stats.bootstrap import mean_band
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c26aa0", "#6b6b6b", "#7a4fc9", "#3
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 SIZE_IN = (4.8, 3.5)
-MARGINS_IN = {"left": 0.55, "bottom": 0.5, "top": 0.15}
-LETTER_IN = 0.068
+MARGINS_IN = {"left": 0.55, "bottom": 0.52, "top": 0.2}
+LETTER_IN = 0.074
 """Width of a letter of a label, for the margin beside the axes."""
 LONGEST_LABEL = 20
-STYLE = {
-    "font.size": 9, "font.family": "sans-serif", "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK,
+STYLE: dict[Any, Any] = {
+    "font.size": 10, "font.family": "sans-serif", "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK,
     "xtick.color": MUTED, "ytick.color": MUTED, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.6, "axes.linewidth": 0.8,
     "figure.facecolor": GROUND, "savefig.facecolor": GROUND, "axes.facecolor": "none",
@@ -76,7 +77,7 @@ def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look],
         styles: looks of all agents.
         stem: beginning of the files' names.
     """
-    right = LETTER_IN * max(len(_label(row.agent)) for row in rows) + 0.2
+    right = LETTER_IN * max(len(_label(row.agent)) for row in rows) + 0.35
     kinds: dict[str, tuple[str, str, Callable[[Axes], None]]] = {
         "learning-curve": (
             "Learning curve",
@@ -88,8 +89,8 @@ def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look],
     if task.hardest_target is not None:
         kinds["time-to-target"] = (
             "Time to the hardest target",
-            "Large mark: mean steps until the target was reached and held, or the budget, with its 95 % interval; small "
-            "marks are single runs, those at the dashed line never got there. Further left is better.",
+            "Large mark: mean steps until the target was reached and held, or the budget, with its 95 % interval; "
+            "small marks are single runs, those at the dashed line never got there. Further left is better.",
             lambda axes: _time_to_target(axes, task, rows, styles),
         )
     if any(row.n_failed < row.n_runs for row in rows):
@@ -135,40 +136,50 @@ def _learning_curve(axes: Axes, task: TaskCells, rows: list[Standing], styles: M
         if np.isfinite(low).all():
             axes.fill_between(task.steps, low, high, color=look.colour, alpha=0.16, linewidth=0)
         axes.plot(task.steps, mean, color=look.colour, linestyle=look.dash, linewidth=1.6)
-        axes.plot(task.steps[-1], mean[-1], look.marker, color=look.colour, markersize=5, clip_on=False)
         ends[row.agent] = float(mean[-1])
     axes.set_ylim(bottom=0.0, top=max(1.05, axes.get_ylim()[1]))
     axes.set_xlim(0, task.steps[-1])
-    for target in task.record["targets"]:
-        _target_line(axes, task, target)
-    _labels_at_end(axes, ends)
+    _target_lines(axes, task)
+    _labels_beside(axes, ends, styles)
     _step_axis(axes)
     axes.set_ylabel("score")
 
 
-def _target_line(axes: Axes, task: TaskCells, target: float) -> None:
+def _target_lines(axes: Axes, task: TaskCells) -> None:
     anchors = task.record["reference"]
-    score = (target - anchors["random"]) / (anchors["reference"] - anchors["random"])
-    if 0 <= score <= axes.get_ylim()[1]:
-        axes.axhline(score, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
-        axes.annotate(f"target {target:g}", (0, score), (4, 2), textcoords="offset points", color=MUTED, fontsize=7.5)
+    names = {
+        f"target {show_number(target)}": (target - anchors["random"]) / (anchors["reference"] - anchors["random"])
+        for target in task.record["targets"]
+    }
+    shown = {name: score for name, score in names.items() if 0 <= score <= axes.get_ylim()[1]}
+    for name, place in _apart(axes, shown).items():
+        axes.axhline(shown[name], color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        axes.annotate(name, (0, place), (4, 0), textcoords="offset points", va="center", color=MUTED, fontsize=8.5,
+                      zorder=1.1,  # under the curves: no label hides a result
+                      bbox={"facecolor": GROUND, "edgecolor": "none", "pad": 0.5})  # fmt: skip
 
 
-def _labels_at_end(axes: Axes, ends: Mapping[str, float]) -> None:
-    """Name every curve at its end, moved apart where two would overlap."""
+def _labels_beside(axes: Axes, heights: Mapping[str, float], styles: Mapping[str, Look]) -> None:
+    """Every agent's mark and name beside the axes, at its height or as near to it as the others allow."""
+    for name, place in _apart(axes, heights).items():
+        look, beside = styles[name], axes.get_yaxis_transform()
+        axes.plot(1.03, place, look.marker, color=look.colour, markersize=5, transform=beside, clip_on=False)
+        axes.annotate(_label(name), (1.06, place), xycoords=beside, va="center", annotation_clip=False)
+
+
+def _apart(axes: Axes, heights: Mapping[str, float]) -> dict[str, float]:
+    """The heights moved as little as keeps a line of text between any two, from the bottom to the top of the axes."""
     low, high = axes.get_ylim()
     gap = 0.055 * (high - low)
+    names = sorted(heights, key=lambda name: heights[name])
     places: list[float] = []
-    names = sorted(ends, key=lambda agent: ends[agent])
     for name in names:
-        places.append(max(ends[name], places[-1] + gap if places else low))
-    overshoot = max(places[-1] - high, 0.0)
-    for i in reversed(range(len(places))):  # push back down what left the axes at the top
-        ceiling = high if i == len(places) - 1 else places[i + 1] - gap
-        places[i] = min(places[i], ceiling) if overshoot else places[i]
-    for name, place in zip(names, places, strict=True):
-        at = (axes.get_xlim()[1], place)
-        axes.annotate(_label(name), at, (8, 0), textcoords="offset points", va="center", annotation_clip=False)
+        places.append(max(heights[name], places[-1] + gap if places else low))
+    ceiling = high
+    for i in reversed(range(len(places))):  # those pushed beyond the top move back down
+        places[i] = min(places[i], ceiling)
+        ceiling = places[i] - gap
+    return dict(zip(names, places, strict=True))
 
 
 def _time_to_target(axes: Axes, task: TaskCells, rows: list[Standing], styles: Mapping[str, Look]) -> None:
@@ -195,7 +206,7 @@ def _time_to_target(axes: Axes, task: TaskCells, rows: list[Standing], styles: M
     axes.grid(visible=False, axis="y")
     _widen_left(axes, rows)
     _step_axis(axes)
-    axes.annotate("reached", (budget, len(rows) - 0.4), (10, 0), textcoords="offset points", color=MUTED, fontsize=7.5,
+    axes.annotate("reached", (budget, len(rows) - 0.4), (10, 0), textcoords="offset points", color=MUTED, fontsize=8.5,
                   va="bottom", ha="center", annotation_clip=False)  # fmt: skip
 
 
@@ -206,7 +217,7 @@ def _widen_left(axes: Axes, rows: list[Standing]) -> None:
 
 
 def _score_smoothness(axes: Axes, task: TaskCells, rows: list[Standing], styles: Mapping[str, Look]) -> None:
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
 
     points = {row.agent: _finished_points(task.agents[row.agent]) for row in rows}
     points = {agent: xy for agent, xy in points.items() if len(xy)}
@@ -219,14 +230,16 @@ def _score_smoothness(axes: Axes, task: TaskCells, rows: list[Standing], styles:
     rates = np.concatenate([xy[:, 0] for xy in points.values()])
     if positive := rates[rates > 0].tolist():
         # Decades, as rates span them; a policy that never moves (rate 0) has its place left of the smallest rate.
-        axes.set_xscale("symlog", linthresh=10 ** math.floor(math.log10(min(positive))), linscale=0.3)
+        smallest = 10 ** math.floor(math.log10(min(positive)))
+        axes.set_xscale("symlog", linthresh=smallest, linscale=0.3)
+        subs = (1, 2, 5) if max(positive) < 100 * smallest else (1,)
+        axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=smallest, subs=subs))
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylim(bottom=0.0, top=max(1.05, axes.get_ylim()[1]))
     axes.set_xlabel("action rate, RMS (1/s)")
     axes.set_ylabel("final score")
-    for agent, xy in points.items():
-        axes.annotate(_label(agent), xy.mean(axis=0), (7, 4), textcoords="offset points", annotation_clip=False)
+    _labels_beside(axes, ends, styles)
 
 
 def _finished_points(cell: Cell) -> np.ndarray:

@@ -12,10 +12,10 @@ from hjbbench.stats.bootstrap import Interval
 
 
 def show_number(value: float | None) -> str:
-    """Three significant digits, or a dash for what was not measured."""
+    """Three significant digits or a whole number, or a dash for what was not measured."""
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−")
 
 
 def show_steps(value: float | None, budget_steps: int) -> str:
@@ -59,7 +59,9 @@ def as_text(board: Leaderboard) -> str:
     """The leaderboard in aligned columns for a terminal; partial agents stand below, without a rank."""
     rows = [HEADINGS, *(_texts(row) for row in (*board.ranked, *board.partial))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def as_markdown(board: Leaderboard, headline: Sequence[str]) -> str:

@@ -16,8 +16,8 @@ INTENTS = (YIELDING, NEUTRAL, BLOCKING)  # equally likely
 
 NOTICE_M = 0.25, 0.75
 """Metres the ego has moved towards a driver's lane when the driver starts to respond, and when fully."""
-ATTENTION_M = 40.0, 60.0
-"""Distance ahead of the driver up to which the ego is answered fully, and from which it is ignored."""
+ATTENTION_M = 0.0, 5.0, 40.0, 60.0
+"""Distances of the ego ahead of the driver between which the response rises to its full size, and falls again."""
 YIELDING_ACCELERATION = -2.0  # m/s², MOBIL's own idea of braking one may ask of others
 BLOCKING_ACCELERATION = 3.0  # m/s², IDM's acceleration on an empty road
 
@@ -27,7 +27,7 @@ class Intent:
 
     A neutral driver is highway-env's: it brakes for the ego once that is within a metre of its lane. A yielding one
     brakes gently as soon as it sees the drift. A blocking one closes the gap, and brakes only for an ego whose centre
-    is in its lane. The response grows linearly with the drift, so the law of motion stays continuous in the state.
+    is in its lane. The response fades in with the drift and the distance: a small move of the ego changes little.
     """
 
     ego: Vehicle
@@ -51,11 +51,12 @@ class Intent:
         """How much the driver acts on its intent, from 0 to 1."""
         ahead = self.ego.position.item(0) - self.position.item(0)
         drift = LANE_WIDTH - abs(self.ego.position.item(1) - self.lane_index[2] * LANE_WIDTH)
-        if ahead < 0.0 or not 0.0 < drift < LANE_WIDTH / 2:
+        if drift > LANE_WIDTH / 2:  # the ego is in this driver's lane
             return 0.0
-        noticed = (drift - NOTICE_M[0]) / (NOTICE_M[1] - NOTICE_M[0])
-        near = (ATTENTION_M[1] - ahead) / (ATTENTION_M[1] - ATTENTION_M[0])
-        return clip(noticed, 0.0, 1.0) * clip(near, 0.0, 1.0)
+        beside, ahead_of, near, far = ATTENTION_M
+        noticed = clip((drift - NOTICE_M[0]) / (NOTICE_M[1] - NOTICE_M[0]), 0.0, 1.0)
+        attention = min((ahead - beside) / (ahead_of - beside), (far - ahead) / (far - near))
+        return noticed * clip(attention, 0.0, 1.0)
 
 
 class Driver(Intent, FastIDMVehicle):
@@ -63,7 +64,7 @@ class Driver(Intent, FastIDMVehicle):
 
     TIME_WANTED = 1.0
     """Seconds of headway on a busy motorway (Treiber & Kesting, Traffic Flow Dynamics, 2013, table 11.2); with
-    highway-env's 1.5 s every gap below 100 m makes the next driver brake."""
+    highway-env's 1.5 s almost every lane change makes the next driver brake hard."""
 
 
 @dataclass(frozen=True)
