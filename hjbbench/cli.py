@@ -150,6 +150,53 @@ def report(folder: Path) -> None:
     typer.echo(f"page: {page}")
 
 
+@app.command(help="Judge the claims: exit 0 all hold, 1 one is refuted, 2 one was not measured, 3 one is undecided.")
+def check(
+    folder: Path,
+    claims: Annotated[Path, typer.Option(help="The claims.")] = Path("claims.toml"),
+    as_json: JsonOption = False,
+) -> None:
+    from hjbbench import claims as claims_module
+    from hjbbench.store import read_runs, write_json
+
+    verdicts = claims_module.judge(claims_module.load_claims(claims), read_runs(folder))
+    (folder / "report").mkdir(exist_ok=True)
+    write_json(folder / "report" / "claims.json", claims_module.to_json(verdicts))
+    if as_json:
+        typer.echo(json.dumps(claims_module.to_json(verdicts), indent=1))
+    else:
+        shown = (
+            "verdict",
+            "name",
+            "estimate",
+            "ci_low",
+            "ci_high",
+            "demand",
+            "n_runs_agent",
+            "n_runs_baseline",
+            "reason",
+        )
+        _print_table(str(folder), [{key: getattr(verdict, key) for key in shown} for verdict in verdicts])
+    raise typer.Exit(claims_module.exit_code(verdicts))
+
+
+@app.command(
+    help="Compare two results: exit 0 nothing got worse, 1 a regression, 2 unlike runs, 3 too few runs to tell."
+)
+def compare(old: Path, new: Path, as_json: JsonOption = False) -> None:
+    from dataclasses import asdict
+
+    from hjbbench import compare as compare_module
+    from hjbbench.store import read_runs
+
+    changes = compare_module.compare(read_runs(old), read_runs(new))
+    if as_json:
+        typer.echo(json.dumps([asdict(change) for change in changes], indent=1))
+    else:
+        _print_table(f"{old} -> {new}; less is better", [asdict(change) for change in changes])
+    raise typer.Exit(compare_module.exit_code(changes))
+
+
 @app.command(help="Evaluate a kept policy again, also at other control intervals.")
 def evaluate(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, kept with --keep-policy.")],
@@ -215,7 +262,7 @@ def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
     for name in rows[0] if rows else ():
         table.add_column(name)
     for row in rows:
-        table.add_row(*(f"{value:.5g}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*("" if v is None else f"{v:.5g}" if isinstance(v, float) else str(v) for v in row.values()))
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(table, markup=False)
 

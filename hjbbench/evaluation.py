@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,17 @@ class Evaluator:
             return None
         states = np.concatenate([np.stack(episode.visited) for episode in episodes])
         return relative_l2(np.asarray(value(states)), self.task.optimal_value(states))
+
+
+def at_intervals(
+    task: Task, agent: Agent, factors: Sequence[float], n_episodes: int, seed: int
+) -> Iterator[dict[str, float | None]]:
+    """Evaluate a trained policy at multiples of the task's dt, on the same episodes each; yields a row per factor."""
+    for factor in factors:
+        other = dataclasses.replace(task, dt=task.dt * factor)
+        evaluator = Evaluator(other, n_episodes, derive_seed(seed, "intervals"))
+        yield {"dt_factor": factor, "dt": other.dt, **evaluator.evaluate(agent)}
+        evaluator.close()
 
 
 class _Episode:

@@ -36,11 +36,14 @@ class Suite:
     n_evals: int = 25
     n_eval_episodes: int = 10
     wall_limit_s: float = 7200.0
+    dt_factors: list[float] = field(default_factory=list)
+    """Multiples of the task's dt at which trained policies are evaluated once more."""
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str, "description": str, "tasks": list, "agents": list, "n_steps": dict, "seeds": str, "agent_seeds": dict,
     "variants": dict, "n_evals": int, "n_eval_episodes": int, "wall_limit_s": (int, float),
+    "dt_factors": list,
 }  # fmt: skip
 _REQUIRED = ("description", "tasks", "agents", "n_steps")
 
@@ -88,10 +91,11 @@ def _check_values(suite: Suite, path: Path) -> None:
         if wrong:
             raise UserError(f"{path}: {key} holds {wrong[0]!r}, must hold names")
     numbers = {"n_evals": suite.n_evals, "n_eval_episodes": suite.n_eval_episodes, "wall_limit_s": suite.wall_limit_s}
+    numbers |= {f"dt_factors[{k}]": value for k, value in enumerate(suite.dt_factors)}
     numbers |= {f"n_steps.{name}": value for name, value in suite.n_steps.items()}
     for key, value in numbers.items():
-        whole = key != "wall_limit_s"
-        if isinstance(value, bool) or (whole and not isinstance(value, int)) or value <= 0:
+        whole = key != "wall_limit_s" and not key.startswith("dt_factors")
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value > 0:
             raise UserError(f"{path}: {key} is {value!r}, must be a positive {'whole ' if whole else ''}number")
     for text in (suite.seeds, *suite.agent_seeds.values()):
         parse_seeds(text)
@@ -135,6 +139,8 @@ def plan(
             raise unknown("agent in --set", name, chosen_agents)
     left_out, runs = [], []
     for task_name in chosen_tasks:
+        for factor in suite.dt_factors:  # refused now, not at the end of a long run
+            get_task(task_name).make(dt=get_task(task_name).dt * factor).close()
         steps = n_steps or next((value for glob, value in suite.n_steps.items() if fnmatch(task_name, glob)), None)
         if steps is None:
             raise UserError(f"suite {suite.name}: n_steps names no budget for {task_name}")
@@ -159,6 +165,7 @@ def plan(
                         wall_limit_s=float(suite.wall_limit_s),
                         variant_of=base if variant else None,
                         overrides=settings,
+                        dt_factors=tuple(map(float, suite.dt_factors)),
                         keep_policy=keep_policy,
                     )
                 )

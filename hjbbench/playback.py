@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hjbbench.errors import UserError
-from hjbbench.evaluation import Evaluator
+from hjbbench.evaluation import at_intervals
 from hjbbench.protocol import Agent, Task
 from hjbbench.registry import get_agent, get_task
 from hjbbench.seeding import derive_seed
@@ -37,13 +37,7 @@ def restore(directory: Path) -> tuple[Task, Agent, dict[str, Any]]:
 def evaluate(directory: Path, dt_factors: Sequence[float], n_episodes: int) -> list[dict[str, Any]]:
     """Evaluate a kept policy at multiples of its dt, on episodes no run was evaluated on; one row per multiple."""
     task, agent, record = restore(directory)
-    rows = []
-    for factor in dt_factors:
-        at_rate = dataclasses.replace(task, dt=task.dt * factor)
-        evaluator = Evaluator(at_rate, n_episodes, derive_seed(record["seed"], "playback"))
-        rows.append({"dt_factor": factor, "dt": at_rate.dt, **evaluator.evaluate(agent)})
-        evaluator.close()
-    return rows
+    return list(at_intervals(task, agent, dt_factors, n_episodes, record["seed"]))
 
 
 def film(directory: Path, target: Path, seed: int = 0) -> float:

@@ -20,6 +20,7 @@ from typing import Any
 
 from hjbbench.clock import RunClock, evaluation_points
 from hjbbench.errors import Diverged, UserError
+from hjbbench.protocol import Task
 from hjbbench.seeding import derive_seed
 from hjbbench.spec import RunSpec
 from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, FORMAT, LOCK, hold, write_json, write_rows
@@ -38,7 +39,7 @@ def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lamb
     torch.set_num_threads(1)
     directory.mkdir(parents=True, exist_ok=True)
     lock = hold(directory)
-    for stale in ("evals.csv", "episodes.csv", "diagnostics.csv"):
+    for stale in ("evals.csv", "episodes.csv", "diagnostics.csv", "dt_sweep.csv"):
         (directory / stale).unlink(missing_ok=True)
     record = new_record(spec)
     write_json(directory / "run.json", record)  # until the run ends, a kill leaves "interrupted"
@@ -88,6 +89,7 @@ class _Execution:
         self.agent.learn(self.env, self.clock)
         if self.clock.running:
             raise RuntimeError(f"learn returned after {self.clock.n_steps} of {spec.n_steps} decisions")
+        self.sweep_dt(task)
         if spec.keep_policy:
             self.agent.save(self.directory / "checkpoint.pt")
 
@@ -110,6 +112,14 @@ class _Execution:
         self.rows.append(row)
         self.write_tables()
         self.emit({"n_steps": clock.n_steps, "return_mean": row["return_mean"], "t_wall_s": row["t_wall_s"]})
+
+    def sweep_dt(self, task: Task) -> None:
+        """Evaluate the trained policy at other control intervals: dt_sweep.csv, one row per factor."""
+        from hjbbench.evaluation import at_intervals
+
+        rows = list(at_intervals(task, self.agent, self.spec.dt_factors, self.spec.n_eval_episodes, self.spec.seed))
+        if rows:
+            write_rows(self.directory / "dt_sweep.csv", list(rows[0]), rows)
 
     def write_tables(self) -> None:
         write_rows(self.directory / "evals.csv", (*EVAL_COLUMNS, *self.metrics), self.rows)

@@ -29,6 +29,8 @@ class RunSpec:
     variant_of: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     dt: float | None = None
+    dt_factors: tuple[float, ...] = ()
+    """Multiples of dt at which the trained policy is evaluated once more at the end."""
     keep_policy: bool = False
 
     @property
@@ -52,6 +54,7 @@ class RunSpec:
             "n_evals": self.n_evals,
             "n_eval_episodes": self.n_eval_episodes,
             "dt": task.dt,
+            "dt_factors": list(self.dt_factors),
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 

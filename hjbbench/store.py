@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ class Run:
     path: Path
     record: dict[str, Any]
 
-    @property
+    @cached_property
     def evals(self) -> pd.DataFrame:
         """evals.csv as a frame; a run that failed before its first evaluation has no rows."""
         import pandas as pd
@@ -105,10 +106,7 @@ class Run:
         path = self.path / "evals.csv"
         if not path.exists():
             return pd.DataFrame({name: pd.Series(dtype=float) for name in EVAL_COLUMNS})
-        try:
-            frame = pd.read_csv(path)
-        except (ValueError, pd.errors.ParserError) as problem:
-            raise UserError(f"{path}: not a readable CSV ({problem})") from None
+        frame = _read_csv(path)
         if list(frame.columns[: len(EVAL_COLUMNS)]) != list(EVAL_COLUMNS):
             lacking = [name for name in EVAL_COLUMNS if name not in frame.columns]
             raise UserError(f"{path}: columns must start with {EVAL_COLUMNS[0]},...; missing {lacking or 'none'}")
@@ -118,6 +116,26 @@ class Run:
         if text:
             raise UserError(f"{path}: column {text[0]} must hold numbers")
         return frame
+
+    @cached_property
+    def dt_sweep(self) -> pd.DataFrame | None:
+        """dt_sweep.csv, one row per control interval the final policy was evaluated at; None where none was swept."""
+        path = self.path / "dt_sweep.csv"
+        if not path.exists():
+            return None
+        frame = _read_csv(path)
+        if not {"dt_factor", "return_mean"} <= set(frame.columns):
+            raise UserError(f"{path}: columns dt_factor and return_mean are needed")
+        return frame
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except (ValueError, pd.errors.ParserError) as problem:
+        raise UserError(f"{path}: not a readable CSV ({problem})") from None
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -162,7 +180,7 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
 
     parts = []
     for run in runs:
-        evals = run.evals
+        evals = run.evals.copy()
         for position, name in enumerate(RUN_COLUMNS):
             value = run.record["budget"]["n_steps"] if name == "budget_steps" else run.record[name]
             evals.insert(position, name, value)

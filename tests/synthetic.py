@@ -47,20 +47,23 @@ def write_run(
     n_evals: int = 25,
     n_evals_made: int | None = None,
     spread: float = 0.05,
+    speed: float = 5.0,
+    action_rate: float | None = None,
     metrics: tuple[str, ...] = (),
     **fields: Any,
 ) -> Path:
-    """One run whose score rises exponentially to ``level``; returns its folder.
+    """One run whose score rises exponentially to ``level``, ``speed`` times faster than the budget; returns its folder.
 
     ``n_evals_made`` cuts the run short; ``metrics`` are columns of the task's own; ``fields`` replace run.json's.
     """
     rng = np.random.default_rng([seed, *f"{task} {agent}".encode()])
     points = evaluation_points(BUDGET_STEPS, n_evals)[:n_evals_made]
     final = level + spread * rng.standard_normal()
-    action_rate = rng.lognormal(math.log(2 + 8 * abs(level)), 0.2)
+    speed *= rng.lognormal(0.0, 0.1)
+    action_rate = (action_rate or 2 + 8 * abs(level)) * rng.lognormal(0.0, 0.2)
     rows = []
     for n_steps in points:
-        share = 1 - math.exp(-5 * n_steps / BUDGET_STEPS)
+        share = 1 - math.exp(-speed * n_steps / BUDGET_STEPS)
         score = final * share + 0.2 * spread * rng.standard_normal()
         mean = RANDOM_RETURN + score * (REFERENCE_RETURN - RANDOM_RETURN)
         row = dict.fromkeys(EVAL_COLUMNS[:-2], 0.0) | dict.fromkeys(metrics, share * level)

@@ -38,7 +38,7 @@ def fitted(replay: Replay, dt: float, n_updates: int, **settings) -> LearnedGene
     generator = LearnedGenerator(1, 1, dt, None, HJBConfig(**settings), torch.Generator().manual_seed(1))
     generator.renormalise(replay)
     generator.fit(replay, n_updates)
-    generator.calibrate(replay)
+    generator.test_residual(replay)
     return generator
 
 
@@ -98,9 +98,9 @@ def jump() -> LearnedGenerator:
     generator = fitted(replay, 0.5, 900, width=64)
     rng = torch.Generator().manual_seed(8)
     for _ in range(800):
-        _, z, condition = generator.residuals(replay, 256, rng)
+        z, condition = generator.residuals(replay, 256, rng)
         generator.residual.fit(z, condition, rng)
-    generator.calibrate(replay)
+    generator.test_residual(replay)
     return generator
 
 

@@ -98,7 +98,7 @@ class DiffusionHJB:
             self._renormalise()
         self.generator.fit(self.replay, config.generator_first_updates if first else size % config.generator_every == 0)
         if first:
-            self.generator.calibrate(self.replay)
+            self.generator.test_residual(self.replay)
         self.seconds["generator"] += time.perf_counter() - began
         updates = config.policy_first_updates if first else 1
         for _ in range(updates):
@@ -115,7 +115,7 @@ class DiffusionHJB:
 
     def _renormalise(self) -> None:
         if self.generator.n_updates:
-            self.generator.calibrate(self.replay)
+            self.generator.test_residual(self.replay)
         change = self.generator.renormalise(self.replay)
         for net in (
             self.policy.net,

@@ -31,6 +31,8 @@ class HJBConfig:
     """Decisions per generator update."""
     generator_first_updates: int = 2000
     """Generator updates when the warm-up ends."""
+    scale_every: int = 2
+    """Generator updates per update of the scale."""
     residual: Literal["auto", "diffusion", "gaussian", "deterministic"] = "auto"
     """Law of the standardised residual. auto: diffusion where it forecasts held-out transitions better, else normal."""
     residual_calls: int = 2

@@ -50,7 +50,7 @@ def _model_errors(agent: DiffusionHJB, rng: torch.Generator) -> dict[str, float]
     increment = (start.next_state - start.state).flatten(0, 1).std(0) + 1e-8
     one, five = errors[0] / increment, errors[4][whole] / generator.standardise.std
     noise = generator.noise(1, len(state), rng)[0]
-    _, z, condition = generator.residuals(replay, N_HELD_OUT, rng)
+    z, condition = generator.residuals(replay, N_HELD_OUT, rng)
     drawn = generator.residual.sample(noise[: len(z)], condition, generator.residual_calls)
     return {
         "error_1_step": one.square().mean().sqrt().item(),

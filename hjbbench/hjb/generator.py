@@ -2,8 +2,9 @@
 
     ds = dt b(s, a) + sqrt(dt) g(s, a) z,   reward rate r(s, a)
 
-An ensemble gives the heads b, g and r; ``residual`` learns the law of the standardised residual z and is used where it
-beats a normal z on transitions no member was trained on. It is trained on likelihood alone and never sees a value.
+An ensemble gives b and r. Each member is blind to one fold of the data, and its errors there teach one shared network
+the scale g: in-sample errors are too small to be noise. ``residual`` learns the law of the held-out standardised
+residual z and is used where it beats a normal z. All are trained on likelihood alone and never see a value.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ from hjbbench.hjb.dynamics import Step, paired_noise
 from hjbbench.hjb.folds import Folds
 from hjbbench.hjb.networks import Ensemble, Standardiser, adamw
 from hjbbench.hjb.replay import Batch, Replay
-from hjbbench.hjb.residual import BOUND, ResidualField, energy_score
+from hjbbench.hjb.residual import ResidualField, energy_score
 
+LEAST_ERROR = 1e-3
+"""In normalised units: no coordinate is worth more than a thousand times a poorly predicted one."""
+ERROR_RATE = 0.02
+"""Averaging rate of the held-out errors."""
 MARGIN = 0.5
 """Sampled states stay within the data's range widened by this many standard deviations."""
 DT_FEATURE = 0.2
@@ -50,20 +55,19 @@ class LearnedGenerator:
         device, members, n_in = rng.device, config.generator_members, obs_dim + action_dim + 1
         self.folds = Folds(members)
         self.standardise = Standardiser(obs_dim, device)
-        # Heads: drift, reward rate, then the log scales of both.
-        self.net = Ensemble(members, n_in, 2 * (obs_dim + 1), config.width, 3, rng).to(device)
+        self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng).to(device)
+        self.scale_net = Ensemble(1, n_in, obs_dim, config.width, 2, rng, zero_output=True).to(device)
         self.optimiser = adamw(self.net.parameters(), config.generator_lr, weight_decay=1e-4)
+        self.scale_optimiser = adamw(self.scale_net.parameters(), config.generator_lr, weight_decay=1e-4)
         self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
         with torch.no_grad():
             # A dt never trained on must not enter through a random weight: the drift and scale of the nearest dt hold.
-            self.net.weights[0][:, -1] = 0
-            self.residual.net.weights[0][:, n_in - 1] = 0
-            # Scales start at those of the data, log g = 0, from where a noisy plant and a deterministic one are near.
-            self.net.biases[-1][..., obs_dim + 1 :] = math.atanh(0.75)
+            for net in (self.net, self.scale_net, self.residual.net):
+                net.weights[0][:, n_in - 1] = 0
         zeros = torch.zeros(obs_dim + 1, device=device)
         # Of the increments: mean rate, and standard deviation per square root of a second (the reward's: of its rate).
         self.rate_mean, self.spread = zeros, zeros + 1
-        self.log_scale_shift, self.calibration = zeros.clone(), zeros[:-1] + 1
+        self.error = zeros + 1
         self.low, self.high = zeros[:-1] - math.inf, zeros[:-1] + math.inf
         self.residual_calls = config.residual_calls if config.residual == "diffusion" else 0
         self.gain_of_diffusion = 0.0
@@ -76,13 +80,9 @@ class LearnedGenerator:
         ratio = DT_FEATURE * ratio
         return torch.cat([self.standardise(state), action, ratio.to(state)[..., None].expand(*state.shape[:-1], 1)], -1)
 
-    def _log_scale(self, raw: Tensor) -> Tensor:
-        # Between e^-7 and e^1 in normalised units: a deterministic plant must not drive the likelihood to infinity.
-        return -3.0 + 4.0 * torch.tanh(raw) + self.log_scale_shift
-
-    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, raw = self.net(x).chunk(2, -1)
-        return mean, self._log_scale(raw)
+    def _log_scale(self, x: Tensor) -> Tensor:
+        # Around the held-out error and within a factor of e^3 of it: the likelihood has no bottom on a deterministic plant.
+        return self.error[:-1].log() + 3.0 * torch.tanh(self.scale_net(x)[0])
 
     def _in_blocks(self, x: Tensor) -> Tensor:
         """Rows (n, k) to (members, ceil(n / members), k): block e is member e's; the last row pads."""
@@ -102,14 +102,14 @@ class LearnedGenerator:
         """
         n, d = state.shape
         x = self._inputs(state, action, self.dt)
-        mean, raw = self.net(self._in_blocks(x)).flatten(0, 1)[:n].chunk(2, -1)
-        with torch.no_grad():
-            z = self.residual.sample(noise, x, self.residual_calls)
-            z = z * self._log_scale(raw)[:, :d].exp() * self.calibration
-            if self.config.residual == "deterministic":
-                z = torch.zeros_like(z)
+        mean = self.net(self._in_blocks(x)).flatten(0, 1)[:n]
         unit = math.sqrt(self.dt) * self.spread[:d]
-        next_state = torch.addcmul(state + self.dt * self.rate_mean[:d], unit, mean[:, :d] + z)
+        next_state = torch.addcmul(state + self.dt * self.rate_mean[:d], unit, mean[:, :d])
+        if self.config.residual != "deterministic":
+            with torch.no_grad():
+                z = self.residual.sample(noise, x, self.residual_calls)
+                kick = unit * self._log_scale(x).exp() * z
+            next_state = next_state + kick
         next_state = torch.minimum(torch.maximum(next_state, self.low), self.high)
         reward = self.dt * (self.rate_mean[d] + self.spread[d] * mean[:, d])
         if self._terminated is None:
@@ -124,11 +124,9 @@ class LearnedGenerator:
         return self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
 
     def scale(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
-        """Diagonal g with Cov[ds] = g^2 dt, (n, obs_dim), the root mean square over the members."""
+        """Diagonal g with Cov[ds] = g^2 dt, (n, obs_dim)."""
         dt = self.dt if dt is None else dt
-        _, log_scale = self._heads(self._inputs(state, action, dt))
-        rms = (2 * log_scale[..., : self.obs_dim]).exp().mean(0).sqrt()
-        return rms * self.calibration * self.spread[:-1]
+        return self._log_scale(self._inputs(state, action, dt)).exp() * self.spread[:-1]
 
     def covariance(self, state: Tensor, action: Tensor, dt: float | None = None, n_samples: int = 256) -> Tensor:
         """Cov[ds]/dt, (n, obs_dim, obs_dim): diagonal for normal residuals, from ``n_samples`` draws otherwise."""
@@ -150,10 +148,10 @@ class LearnedGenerator:
         """Next states (n, obs_dim) after ``dt`` seconds."""
         dt = self.dt if dt is None else dt
         x = self._inputs(state, action, dt)
-        mean, log_scale = (y.flatten(0, 1)[: len(x), : self.obs_dim] for y in self._heads(self._in_blocks(x)))
+        mean = self.net(self._in_blocks(x)).flatten(0, 1)[: len(x), : self.obs_dim]
         z = self.residual.sample(self.noise(1, len(x), rng)[0], x, self.residual_calls)
         drift = self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
-        return state + dt * drift + math.sqrt(dt) * self.spread[:-1] * log_scale.exp() * self.calibration * z
+        return state + dt * drift + math.sqrt(dt) * self.scale(state, action, dt) * z
 
     def reward_rate(self, state: Tensor, action: Tensor) -> Tensor:
         """Expected reward per second, (n,), the mean over the members."""
@@ -169,12 +167,12 @@ class LearnedGenerator:
         rate = (batch.reward[..., None] / dt - self.rate_mean[-1]) / self.spread[-1]
         return torch.cat([ds, rate], -1)
 
-    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Network inputs, means and log scales of ``_targets`` for a batch (members, n)."""
+    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Network inputs, and means of ``_targets``, for a batch (members, n)."""
         x = self._inputs(batch.state, batch.action, batch.dt)
-        mean, log_scale = self._heads(x)
+        mean = self.net(x)
         factor = (batch.dt[..., None] / self.dt).sqrt()  # a drift grows as dt where the noise grows as sqrt(dt)
-        return x, torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1), log_scale
+        return x, torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1)
 
     @torch.no_grad()
     def renormalise(self, replay: Replay) -> tuple[Tensor, Tensor]:
@@ -190,57 +188,65 @@ class LearnedGenerator:
         # A coordinate that never moved keeps a unit that is small but not zero.
         spread = torch.maximum(spread, 1e-4 * torch.cat([std / math.sqrt(self.dt), rate_mean[-1:].abs() + 1e-4]))
         change = self.standardise.move(mean, std)
-        self.net.rescale_input(*change)
-        self.residual.net.rescale_input(*change)
+        for net in (self.net, self.scale_net, self.residual.net):
+            net.rescale_input(*change)
         unit = torch.cat([spread[:-1] / math.sqrt(self.dt), spread[-1:]])
         ratio = self.spread / spread
         self.net.rescale_output(ratio, (self.rate_mean - rate_mean) / unit)
-        if self.n_updates:  # before the first update the scale heads mean nothing yet
-            self.log_scale_shift = self.log_scale_shift + ratio.log()
+        if self.n_updates:
+            self.error = self.error * ratio
         self.rate_mean, self.spread = rate_mean, spread
         return change
 
     def fit(self, replay: Replay, n_updates: int) -> None:
-        """Gradient steps on the likelihood, weighted by the scale (beta-NLL, Seitzer et al. 2022, beta = 1/2)."""
+        """Gradient steps on the likelihood: of the members on their folds, of the scale on what they have not seen."""
         for _ in range(n_updates):
             batch = replay[self.folds.training(replay.size, self.config.generator_batch, self._rng)]
-            target = self._targets(batch)
-            _, mean, log_scale = self._predict(batch)
-            g = log_scale.exp()
-            loss = (g.detach() * (0.5 * ((target - mean) / g).square() + log_scale)).sum(-1).mean(1).sum()
+            _, mean = self._predict(batch)
+            # Each coordinate counts in units of its own held-out error; errors within one are taken as alike.
+            loss = ((self._targets(batch) - mean) / self.error).square().mean((1, 2)).sum()
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
             self.n_updates += 1
+            if self.n_updates % self.config.scale_every == 0:
+                self._fit_scale(replay)
             if self.config.residual in ("auto", "diffusion") and self.n_updates % self.config.residual_every == 0:
-                _, z, condition = self.residuals(replay, self.config.generator_batch // 2)
+                z, condition = self.residuals(replay, self.config.generator_batch // 2)
                 self.residual.fit(z, condition, self._rng)
 
-    @torch.no_grad()
-    def residuals(self, replay: Replay, n: int, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Held-out raw errors, calibrated residuals z and their conditions, (about n rows, ...) each.
+    def _held_out(self, replay: Replay, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Network inputs and errors of about n transitions, each predicted by the member that has not seen it."""
+        with torch.no_grad():
+            batch = replay[self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng)]
+            x, mean = self._predict(batch)
+            return x.flatten(0, 1), (self._targets(batch) - mean).flatten(0, 1)
 
-        In-sample residuals are too small, because the scale heads fit them.
-        """
-        index = self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng or self._rng)
-        held_out = replay[index]
-        x, mean, log_scale = self._predict(held_out)
-        error = (self._targets(held_out) - mean).flatten(0, 1)
-        z = error[:, :-1] / (log_scale.flatten(0, 1)[:, :-1].exp() * self.calibration)
-        return error, z, x.flatten(0, 1)
+    def _fit_scale(self, replay: Replay) -> None:
+        x, error = self._held_out(replay, self.config.generator_batch, self._rng)
+        self.error = self.error.lerp(error.square().mean(0).sqrt() + LEAST_ERROR, ERROR_RATE)
+        log_scale = self._log_scale(x)
+        loss = (0.5 * (error[:, :-1] * (-log_scale).exp()).square() + log_scale).mean()
+        self.scale_optimiser.zero_grad()
+        loss.backward()
+        self.scale_optimiser.step()
 
     @torch.no_grad()
-    def calibrate(self, replay: Replay, n: int = 2000) -> None:
-        """Match the scale heads to held-out errors, and use the diffusion where it is the better forecast there."""
+    def residuals(self, replay: Replay, n: int, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """About n held-out standardised residuals z and their conditions."""
+        x, error = self._held_out(replay, n, rng or self._rng)
+        return error[:, :-1] * (-self._log_scale(x)).exp(), x
+
+    @torch.no_grad()
+    def test_residual(self, replay: Replay, n: int = 2000) -> None:
+        """Use the diffusion where it is the better forecast of held-out residuals."""
         config = self.config
-        _, z, _ = self.residuals(replay, n)
-        self.calibration = self.calibration * z.clamp(-BOUND, BOUND).square().mean(0).sqrt().clamp(0.1, 10.0)
         if config.residual not in ("auto", "diffusion"):
             return
-        _, z, condition = self.residuals(replay, n)
+        z, condition = self.residuals(replay, n)
         self.residual.match_moments(z, condition, config.residual_calls, self._rng)
         if config.residual == "auto":
-            _, z, condition = self.residuals(replay, n)
+            z, condition = self.residuals(replay, n)
             noise = paired_noise(2, len(z), self.obs_dim, self._rng, antithetic=False)
             drawn = torch.stack([self.residual.sample(e, condition, config.residual_calls) for e in noise])
             gain = energy_score(noise, z) - energy_score(drawn, z)
@@ -258,8 +264,6 @@ class LearnedGenerator:
     STATISTICS = (
         "rate_mean",
         "spread",
-        "log_scale_shift",
-        "calibration",
         "low",
         "high",
         "residual_calls",
@@ -272,6 +276,8 @@ class LearnedGenerator:
             "standardise": self.standardise.state_dict(),
             "net": self.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "scale_net": self.scale_net.state_dict(),
+            "scale_optimiser": self.scale_optimiser.state_dict(),
             "residual": self.residual.state_dict(),
         }
 
@@ -281,4 +287,6 @@ class LearnedGenerator:
         self.standardise.load_state_dict(state["standardise"])
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.scale_net.load_state_dict(state["scale_net"])
+        self.scale_optimiser.load_state_dict(state["scale_optimiser"])
         self.residual.load_state_dict(state["residual"])

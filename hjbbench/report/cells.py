@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from hjbbench.store import EVAL_COLUMNS, Run
 if TYPE_CHECKING:
     import pandas as pd
 
+COST_AXES = ("n_updates", "t_wall_s")
+"""Costs that differ between agents at the same decision; decisions and simulated seconds are the task's."""
 MEASURED_BY_SOME = ("success_rate", "value_error_rel_l2")
 """Columns every evals.csv has and only some tasks fill."""
 NUMBERS = (
@@ -23,6 +26,7 @@ NUMBERS = (
     ("reference", "random"),
     ("reference", "reference"),
     ("totals", "n_steps"),
+    ("totals", "n_updates"),
     ("totals", "t_wall_s"),
 )
 """Nested fields of run.json that the report computes with."""
@@ -44,10 +48,14 @@ class Cell:
     """(runs,): steps to the hardest target, infinity for a run that missed it or failed; empty without targets."""
     final: pd.DataFrame
     """One row per run: means of evals.csv's columns over the last fifth of evaluations, NaN for a failed run."""
+    costs: dict[str, np.ndarray]
+    """(runs, points) by ``COST_AXES``: spent at every evaluation; where a failed run made none, what it had spent."""
     n_steps: np.ndarray
     """(runs,): decisions taken."""
     t_wall_s: np.ndarray
     """(runs,): wall-clock seconds of training."""
+    config_hash: str
+    """The same in all runs: another configuration is another agent."""
 
     def final_column(self, name: str) -> np.ndarray:
         """(runs,): one column of ``final``; NaN where a run has no such column or value."""
@@ -66,6 +74,8 @@ class TaskCells:
     own_columns: tuple[str, ...]
     """Columns of evals.csv that only some tasks fill."""
     agents: dict[str, Cell]
+    n_machines: int
+    """Distinct machine records; wall-clock figures compare only where it is 1."""
 
     @property
     def budget_steps(self) -> int:
@@ -113,7 +123,13 @@ def _task_cells(name: str, runs: list[Run]) -> TaskCells:
     by_agent: dict[str, list[int]] = {}
     for index, (run, table) in enumerate(zip(runs, tables, strict=True)):
         _check_table(run, table, steps)
-        by_agent.setdefault(run.record["agent"], []).append(index)
+        of_agent = by_agent.setdefault(run.record["agent"], [])
+        of_agent.append(index)
+        if (here := run.record["config_hash"]) != (there := runs[of_agent[0]].record["config_hash"]):
+            raise UserError(
+                f"{run.path}: config_hash is {here!r}, but {there!r} in {runs[of_agent[0]].path}; "
+                "two configurations are two agents, and each needs a name of its own"
+            )
     return TaskCells(
         name=name,
         record=first.record,
@@ -123,6 +139,7 @@ def _task_cells(name: str, runs: list[Run]) -> TaskCells:
             agent: _cell([runs[i] for i in indices], [tables[i] for i in indices], steps)
             for agent, indices in by_agent.items()
         },
+        n_machines=len({json.dumps(run.record["machine"], sort_keys=True) for run in runs}),
     )
 
 
@@ -152,9 +169,19 @@ def _cell(runs: list[Run], tables: list[pd.DataFrame], steps: np.ndarray) -> Cel
         anytime_scores=np.array([area_under_curve(steps, curve) for curve in scores]),
         hit_steps=np.array(hits),
         final=pd.DataFrame(finals).reset_index(drop=True),
+        costs={axis: np.array([_costs(*pair, axis, len(steps)) for pair in zip(runs, tables, strict=True)])
+               for axis in COST_AXES},
         n_steps=np.array([run.record["totals"]["n_steps"] for run in runs], dtype=float),
         t_wall_s=np.array([run.record["totals"]["t_wall_s"] for run in runs], dtype=float),
-    )
+        config_hash=runs[0].record["config_hash"],
+    )  # fmt: skip
+
+
+def _costs(run: Run, table: pd.DataFrame, axis: str, n_points: int) -> np.ndarray:
+    """(n_points,): the cost at every evaluation; from where a run stopped on, all it had spent."""
+    costs = np.full(n_points, float(run.record["totals"][axis]))
+    costs[: len(table)] = table[axis]
+    return costs
 
 
 def _own_columns(tables: list[pd.DataFrame]) -> tuple[str, ...]:
@@ -194,8 +221,12 @@ def _check_numbers(run: Run) -> None:
 def _check_table(run: Run, table: pd.DataFrame, steps: np.ndarray) -> None:
     path = run.path / "evals.csv"
     _check_numbers(run)
-    if not np.isfinite(table["return_mean"]).all():
-        raise UserError(f"{path}: column return_mean must hold finite numbers only")
+    for column in ("return_mean", *COST_AXES):
+        if not np.isfinite(table[column]).all():
+            raise UserError(f"{path}: column {column} must hold finite numbers only")
+    for axis in COST_AXES:
+        if (np.diff(table[axis]) < 0).any():
+            raise UserError(f"{path}: column {axis} falls; a cost can only grow")
     if not np.array_equal(table["n_steps"], steps[: len(table)]):
         raise UserError(f"{path}: evaluated at other n_steps than the other runs of this task; not comparable")
     if run.record["status"] == "done" and len(table) < len(steps):

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hjbbench.errors import UserError
-from hjbbench.stats.bootstrap import Interval, named_runs, percentile_interval, resample, stratified_interval
+from hjbbench.stats.bootstrap import Interval, named_runs, percentile_interval, stratified_interval
+from hjbbench.stats.ratio import mean_ratio
 
 
 def success_rate(times: ArrayLike, budget: ArrayLike) -> float:
@@ -164,13 +165,8 @@ def rmst_ratio(
         }
         for side in (baseline, agent)
     ]
-    for side in sides:
-        for task, capped in side.items():
-            if capped.min() == 0:
-                raise UserError(f"times of {task!r} hold 0: a run on target before any cost has no ratio")
-    (slow, slow_samples), (fast, fast_samples) = (_mean_log(side, rng, n_resamples) for side in sides)
-    groups = [*sides[0].values(), *sides[1].values()]
-    return percentile_interval(float(np.exp(slow - fast)), np.exp(slow_samples - fast_samples), groups, confidence)
+    estimate, samples = mean_ratio(*sides, rng=rng, n_resamples=n_resamples)
+    return percentile_interval(estimate, samples, [*sides[0].values(), *sides[1].values()], confidence)
 
 
 def runtime_ecdf(times: Mapping[str, ArrayLike], costs: ArrayLike) -> np.ndarray:
@@ -234,12 +230,6 @@ def _followed(times: ArrayLike, budget: ArrayLike) -> tuple[np.ndarray, np.ndarr
     if budgets.shape not in ((), times.shape) or not (np.isfinite(budgets) & (budgets > 0)).all():
         raise UserError(f"budget {budgets.tolist()}: one positive finite cost, or one per run, is needed")
     return times, np.broadcast_to(budgets, times.shape)
-
-
-def _mean_log(capped: Mapping[str, np.ndarray], rng: np.random.Generator, n_resamples: int) -> tuple[float, np.ndarray]:
-    """Mean over tasks of the logarithm of the RMST, and the same of resampled runs (n_resamples,)."""
-    resampled = [np.log(resample(runs, rng, n_resamples).mean(axis=-1)) for runs in capped.values()]
-    return float(np.mean([np.log(runs.mean()) for runs in capped.values()])), np.mean(resampled, axis=0)
 
 
 def _censored(times: np.ndarray, budgets: np.ndarray):

@@ -1,0 +1,266 @@
+"""Claims as data, and what the stored runs make of them: holds, refuted, undecided or unmeasured."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hjbbench import evidence
+from hjbbench.errors import UserError, unknown
+from hjbbench.evidence import TaskEvidence
+from hjbbench.registry import all_agents, all_tasks
+from hjbbench.stats.bootstrap import resample
+from hjbbench.stats.comparison import holm
+from hjbbench.stats.ratio import mean_ratio
+from hjbbench.store import Run
+
+MIN_RUNS = 5
+"""Fewer runs than this a side decide nothing: a bootstrap of so few is far too sure of itself."""
+N_RESAMPLES = 20_000
+COSTS = ("n_steps", "t_env_s", "n_updates", "t_wall_s")
+ROUGHNESS = ("action_tv_per_s", "action_rate_rms_per_s", "action_jerk_rms_per_s2", "action_mean_freq_hz")
+AXES = {"faster": COSTS, "smoother": ROUGHNESS, "value": (), "robust": ()}
+EXIT_CODES = {"refuted": 1, "unmeasured": 2, "undecided": 3, "holds": 0}
+"""Of ``hjbbench check``, the first verdict found in this order deciding."""
+
+_COMMON: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "text": str,
+    "kind": str,
+    "agent": str,
+    "tasks": list,
+    "confidence": float,
+}
+_OF_KIND: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "faster": {"baseline": str, "axis": str, "target": (str, int), "ratio": float},
+    "smoother": {"baseline": str, "axis": str, "ratio": float},
+    "value": {"at_most": float},
+    "robust": {"at_least": float},
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of claims.toml.
+
+    faster, smoother: the baseline's ``axis`` over the agent's is at least ``ratio``. value: the relative value error is
+    ``at_most`` this. robust: ``at_least`` this share of the score is kept at every control interval swept.
+    """
+
+    name: str
+    text: str
+    kind: str
+    agent: str
+    tasks: tuple[str, ...]
+    confidence: float = 0.95
+    baseline: str | None = None
+    axis: str | None = None
+    target: int = -1
+    ratio: float | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def demand(self) -> float:
+        """The number the estimate is held against."""
+        return next(x for x in (self.ratio, self.at_most, self.at_least) if x is not None)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim judged; the fields of claims.json. ``ci_low`` and ``ci_high`` are one-sided bounds at the confidence."""
+
+    name: str
+    text: str
+    verdict: str
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_runs_agent: int
+    n_runs_baseline: int
+    per_task: list[dict[str, Any]]
+    reason: str
+    demand: float
+
+
+def load_claims(path: Path) -> list[Claim]:
+    """The claims of a file; raises UserError naming the claim, the field, its value and what is allowed."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise UserError(f"{path}: not readable as TOML ({problem})") from None
+    entries = content.get("claim")
+    if set(content) - {"claim"} or not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise UserError(f"{path}: must hold [[claim]] tables and nothing else")
+    claims = [_parse(entry, f"{path}: claim {number}") for number, entry in enumerate(entries, start=1)]
+    for claim in claims:
+        if [other.name for other in claims].count(claim.name) > 1:
+            raise UserError(f"{path}: name {claim.name!r} is used twice, must be unique")
+    return claims
+
+
+def _parse(entry: Mapping[str, Any], where: str) -> Claim:
+    kind = entry.get("kind")
+    if kind not in _OF_KIND:
+        raise UserError(f"{where}: kind is {kind!r}, must be one of {', '.join(_OF_KIND)}")
+    where = f"{where} ({entry.get('name')})"
+    fields = {**_COMMON, **_OF_KIND[kind]}
+    values = dict(entry)
+    for key, value in entry.items():
+        if key not in fields:
+            raise UserError(f"{where}: {unknown(f'field of a {kind} claim', key, fields)}")
+        kinds = fields[key]
+        allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+        if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
+            values[key] = float(value)
+        elif isinstance(value, bool) or not isinstance(value, allowed):
+            raise UserError(f"{where}: {key} is {value!r}, must be of type {allowed[0].__name__}")
+    optional = {"confidence", "axis", "target"}
+    if lacking := [key for key in fields if key not in entry and key not in optional]:
+        raise UserError(f"{where}: field {lacking[0]!r} is missing")
+    values["tasks"] = tuple(map(str, values["tasks"]))
+    if AXES[kind]:
+        values.setdefault("axis", "n_steps" if kind == "faster" else "action_rate_rms_per_s")
+        if values["axis"] not in AXES[kind]:
+            raise UserError(f"{where}: axis is {values['axis']!r}, must be one of {', '.join(AXES[kind])}")
+    target = values.pop("target", "hardest")
+    if isinstance(target, str) and target != "hardest":
+        raise UserError(f"{where}: target is {target!r}, must be hardest or an index into the task's targets")
+    for key in ("ratio", "at_most", "at_least"):
+        if key in values and not (math.isfinite(values[key]) and values[key] > 0):
+            raise UserError(f"{where}: {key} is {values[key]}, must be a positive number")
+    if not 0.5 < values.get("confidence", 0.95) < 1:
+        raise UserError(f"{where}: confidence is {values['confidence']}, must be between 0.5 and 1")
+    return Claim(target=-1 if target == "hardest" else target, **values)
+
+
+def judge(claims: Sequence[Claim], runs: Sequence[Run]) -> list[Verdict]:
+    """Judge all claims together, Holm's correction keeping the chance of any false decision at 1 - confidence.
+
+    Only ended runs count, failed ones included. Raises UserError for a name that neither the registry nor a run knows.
+    """
+    ended = [run for run in runs if run.record["status"] != "interrupted"]
+    _check_names(claims, ended)
+    drafts = [_weigh(claim, ended) for claim in claims]
+    adjusted = holm({verdict.name: p for verdict, p in drafts if p is not None})
+    return [_decide(claim, verdict, adjusted) for claim, (verdict, _) in zip(claims, drafts, strict=True)]
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """0 every claim holds, 1 one is refuted, 2 one could not be measured, 3 one is undecided."""
+    found = {verdict.verdict for verdict in verdicts}
+    return next((code for name, code in EXIT_CODES.items() if name in found), 0)
+
+
+def to_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """The verdicts as claims.json holds them."""
+    return [asdict(verdict) for verdict in verdicts]
+
+
+def _check_names(claims: Sequence[Claim], runs: Sequence[Run]) -> None:
+    agents = {*all_agents(), *(run.record["agent"] for run in runs)}
+    tasks = {*all_tasks(), *(run.record["task"] for run in runs)}
+    for claim in claims:
+        for name in (claim.agent, claim.baseline):
+            if name is not None and name not in agents:
+                raise UserError(f"claim {claim.name}: {unknown('agent', name, agents)}")
+        for glob in claim.tasks:
+            if not any(fnmatch(task, glob) for task in tasks):
+                raise UserError(f"claim {claim.name}: {unknown('task', glob, tasks)}")
+
+
+def _gather(claim: Claim, runs: Sequence[Run]) -> dict[str, tuple[list[Run], list[Run], TaskEvidence]]:
+    """Per task with runs of the agent or the baseline: the runs of both, and what they say."""
+    found = {}
+    for task in sorted({run.record["task"] for run in runs}):
+        if not any(fnmatch(task, glob) for glob in claim.tasks):
+            continue
+        own = [run for run in runs if run.record["task"] == task and run.record["agent"] == claim.agent]
+        other = [run for run in runs if run.record["task"] == task and run.record["agent"] == claim.baseline]
+        if not own and not other:
+            continue
+        lacking = [name for name, side in ((claim.agent, own), (claim.baseline, other)) if name and not side]
+        if lacking:
+            found[task] = own, other, TaskEvidence(reason=f"no runs of {lacking[0]}")
+            continue
+        says = _measure(claim, own, other)
+        found[task] = own, other, says
+    return found
+
+
+def _measure(claim: Claim, own: list[Run], other: list[Run]) -> TaskEvidence:
+    match claim.kind:
+        case "faster":
+            return evidence.time_to_target(own, other, claim.axis or "", claim.target)
+        case "smoother":
+            return evidence.roughness(own, other, claim.axis or "")
+        case "value":
+            return evidence.value_error(own)
+        case _:
+            return evidence.return_kept(own)
+
+
+def _weigh(claim: Claim, runs: Sequence[Run]) -> tuple[Verdict, float | None]:
+    """The claim's numbers with a provisional verdict, and the p-value of deciding it the way the estimate points."""
+    found = _gather(claim, runs)
+    measured = {task: says for task, (_, _, says) in found.items() if says.reason is None}
+    per_task = []
+    for task, (own, other, says) in found.items():
+        row: dict[str, Any] = {"task": task, "n_runs_agent": len(own), "n_runs_baseline": len(other)}
+        estimate, low, high = (None, None, None) if says.reason else _interval(claim, *_bootstrap(claim, {task: says}))
+        per_task.append(row | {"estimate": estimate, "ci_low": low, "ci_high": high, "reason": says.reason or ""})
+    sides = [own for own, _, says in found.values() if says.reason is None]
+    if claim.baseline:
+        sides += [other for _, other, says in found.values() if says.reason is None]
+    counts = {
+        "n_runs_agent": sum(len(own) for own, _, _ in found.values()),
+        "n_runs_baseline": sum(len(other) for _, other, _ in found.values()),
+    }
+    blank = Verdict(claim.name, claim.text, "unmeasured", None, None, None, **counts, per_task=per_task, reason="",
+                    demand=claim.demand)  # fmt: skip
+    if not measured:
+        reasons = sorted({f"{task}: {says.reason}" for task, (_, _, says) in found.items()})
+        return replace(blank, reason="; ".join(reasons) or "no runs on these tasks"), None
+    estimate, samples = _bootstrap(claim, measured)
+    _, low, high = _interval(claim, estimate, samples)
+    draft = replace(blank, verdict="undecided", estimate=estimate, ci_low=low, ci_high=high)
+    fewest = min(map(len, sides))
+    if fewest < MIN_RUNS:
+        return replace(draft, reason=f"{fewest} runs on a side; at least {MIN_RUNS} are needed to decide"), None
+    met = samples <= claim.demand if claim.kind == "value" else samples >= claim.demand
+    return draft, float(1 + min((~met).sum(), met.sum())) / (len(samples) + 1)
+
+
+def _bootstrap(claim: Claim, measured: Mapping[str, TaskEvidence]) -> tuple[float, np.ndarray]:
+    """The claim's estimate over the given tasks, and the same of resampled runs."""
+    rng = np.random.default_rng(0)  # the same runs give the same verdict
+    own = {task: says.agent for task, says in measured.items()}
+    if claim.baseline:
+        other = {task: says.baseline for task, says in measured.items()}
+        return mean_ratio(other, own, rng=rng, n_resamples=N_RESAMPLES)
+    resampled = [resample(values, rng, N_RESAMPLES).mean(axis=-1) for values in own.values()]
+    return float(np.mean([values.mean() for values in own.values()])), np.mean(resampled, axis=0)
+
+
+def _interval(claim: Claim, estimate: float, samples: np.ndarray) -> tuple[float, float, float]:
+    low, high = np.quantile(samples, [1 - claim.confidence, claim.confidence])
+    return estimate, float(low), float(high)
+
+
+def _decide(claim: Claim, draft: Verdict, adjusted: Mapping[str, float]) -> Verdict:
+    if draft.name not in adjusted or draft.estimate is None:
+        return draft
+    unmeasured = [row["task"] for row in draft.per_task if row["reason"]]
+    aside = f"; not measured on {', '.join(unmeasured)}" if unmeasured else ""
+    p = adjusted[draft.name]
+    if p > 1 - claim.confidence:
+        return replace(draft, reason=f"the runs cannot tell (adjusted p {p:.2g}){aside}")
+    holds = draft.estimate <= claim.demand if claim.kind == "value" else draft.estimate >= claim.demand
+    return replace(draft, verdict="holds" if holds else "refuted", reason=f"adjusted p {p:.2g}{aside}")

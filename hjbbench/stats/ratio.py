@@ -1,0 +1,42 @@
+"""How many times one agent's cost is another's: a ratio of means over runs, pooled geometrically over tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hjbbench.errors import UserError
+from hjbbench.stats.bootstrap import named_runs, resample
+
+
+def mean_ratio(
+    numerator: Mapping[str, ArrayLike],
+    denominator: Mapping[str, ArrayLike],
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 10_000,
+) -> tuple[float, np.ndarray]:
+    """Ratio of the mean over runs, geometric mean over tasks, and the same of resampled runs (n_resamples,).
+
+    The runs of either side are resampled within each task, independently of each other and of the other tasks; the
+    tasks are fixed and weigh alike, however many runs they have.
+
+    Raises:
+        UserError: unlike tasks, a task without runs, or a value that is not positive and finite.
+    """
+    if numerator.keys() != denominator.keys():
+        raise UserError(f"tasks {sorted(numerator)} and {sorted(denominator)} must be the same")
+    sides = [named_runs(side, "values") for side in (numerator, denominator)]
+    for side in sides:
+        for task, values in side.items():
+            if values.min() <= 0:
+                raise UserError(f"values of {task!r} hold {values.min():g}: a ratio needs positive ones")
+    (top, top_samples), (bottom, bottom_samples) = (_mean_log(side, rng, n_resamples) for side in sides)
+    return float(np.exp(top - bottom)), np.exp(top_samples - bottom_samples)
+
+
+def _mean_log(side: Mapping[str, np.ndarray], rng: np.random.Generator, n_resamples: int) -> tuple[float, np.ndarray]:
+    resampled = [np.log(resample(runs, rng, n_resamples).mean(axis=-1)) for runs in side.values()]
+    return float(np.mean([np.log(runs.mean()) for runs in side.values()])), np.mean(resampled, axis=0)
