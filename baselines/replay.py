@@ -59,9 +59,13 @@ class Replay:
 
     def sample(self, n: int) -> Batch:
         """Draw n transitions; raises ValueError from an empty buffer."""
+        return self.split(self.sample_rows(n))
+
+    def sample_rows(self, n: int) -> Tensor:
+        """Draw n transitions as rows for ``split``."""
         if not self.size:
             raise ValueError("sample from an empty replay buffer")
-        return self.split(self.rows[torch.randint(self.size, (n,))])
+        return self.rows[torch.randint(self.size, (n,))]
 
     def resized(self, capacity: int) -> Replay:
         """The same transitions, the newest that fit, in a buffer of another capacity."""

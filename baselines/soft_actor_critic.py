@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.networks import EnsembleMLP, SquashedGaussian
+from baselines.backprop import forward, input_gradient, parameter_gradients
+from baselines.networks import EnsembleMLP, Squashed, SquashedGaussian
 from baselines.replay import Batch
 
 
@@ -32,8 +33,6 @@ class SoftActorCriticConfig:
     """First log standard deviation of the policy."""
 
 
-Target = Callable[[Batch, Tensor, Tensor], Tensor]
-"""(batch, soft value of its observations, soft value of its next ones) -> regression target of the critics, (n,)."""
 Penalty = Callable[[SquashedGaussian, Tensor, Tensor], Tensor]
 """(policy, observations, next observations) -> scalar added to the policy's loss."""
 
@@ -52,59 +51,73 @@ class SoftActorCritic(nn.Module):
         self.targets.load_state_dict(self.critics.state_dict())
         self.log_temperature = nn.Parameter(torch.zeros(()))
         if config.log_std:
-            self.policy.layers[-1].bias.data[action_dim:] = config.log_std
-        adam = {"lr": config.learning_rate, "fused": True}
-        self._critic_optimizer = torch.optim.Adam(self.critics.parameters(), **adam)
-        self._policy_optimizer = torch.optim.Adam(self.policy.parameters(), **adam)
-        self._temperature_optimizer = torch.optim.Adam([self.log_temperature], **adam)
+            self.policy.net.layers[-1].bias.data[..., action_dim:] = config.log_std
+        rate = config.learning_rate
+        self._critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=rate, fused=True)
+        self._policy_optimizer = torch.optim.Adam(self.policy.parameters(), lr=rate, fused=True)
+        self._temperature_optimizer = torch.optim.Adam([self.log_temperature], lr=rate, fused=True)
 
+    @torch.no_grad()
     def update(self, batch: Batch) -> None:
         """One gradient step of critics, policy and temperature on a batch, and one Polyak step of the targets."""
-        temperature = self.log_temperature.detach().exp()
-        self._critic_optimizer.zero_grad()
-        self._critic_loss(batch, temperature).backward()
+        n, temperature = len(batch.obs), self.log_temperature.exp()
+        # one pass of the policy, here and at the next states: it does not change before its own step
+        hidden = forward(self.policy.net, torch.cat([batch.obs, batch.next_obs]))
+        drawn = self.policy.squash(hidden[-1][0], torch.randn(2 * n, self.policy.action_dim))
+        target = self.target(batch, drawn.action, drawn.log_prob, temperature)
+        self._critic_gradient(batch, target)
         self._critic_optimizer.step()
-
-        self._policy_optimizer.zero_grad()
-        self.critics.requires_grad_(False)  # the policy's gradient passes through the critics, not into them
-        loss, log_prob = self._policy_loss(batch, temperature)
-        loss.backward()
-        self.critics.requires_grad_(True)
+        self._policy_gradient(batch, [layer[:, :n] for layer in hidden], Squashed(*(x[:n] for x in drawn)), temperature)
         self._policy_optimizer.step()
-
-        self.log_temperature.grad = -(log_prob + self.config.target_entropy)
+        self.log_temperature.grad = -(drawn.log_prob[:n].mean() + self.config.target_entropy)
         self._temperature_optimizer.step()
-        with torch.no_grad():
-            for target, online in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
-                target.lerp_(online, self.config.tau)
+        for target_parameter, parameter in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
+            target_parameter.lerp_(parameter, self.config.tau)
 
-    def target(self, batch: Batch, temperature: Tensor) -> Tensor:
-        """What the critics are regressed on, (n,): r + gamma (min Q'(s', a') - temperature log pi(a'|s'))."""
-        return batch.reward + self.config.discount * (1.0 - batch.terminated) * self.soft_value(
-            batch.next_obs, temperature
-        )
+    def target(self, batch: Batch, action: Tensor, log_prob: Tensor, temperature: Tensor) -> Tensor:
+        """What the critics are regressed on, (n,): r + gamma (min Q'(s', a') - temperature log pi(a'|s')).
 
-    def soft_value(self, obs: Tensor, temperature: Tensor) -> Tensor:
+        ``action`` (2n, action_dim) and ``log_prob`` (2n,) are the policy's at the batch's states, then at the next.
+        """
+        n = len(batch.obs)
+        there = self.soft_value(batch.next_obs, action[n:], log_prob[n:], temperature)
+        return batch.reward + self.config.discount * (1.0 - batch.terminated) * there
+
+    def soft_value(self, obs: Tensor, action: Tensor, log_prob: Tensor, temperature: Tensor) -> Tensor:
         """One-sample estimate of the target critics' soft value, (n,)."""
-        action, log_prob = self.policy(obs, torch.randn(len(obs), self.policy.action_dim))
-        return self.targets(torch.cat([obs, action], dim=1)).amin(0).squeeze(1) - temperature * log_prob
+        values = forward(self.targets, torch.cat([obs, action], dim=1))[-1]
+        return values.amin(0).squeeze(1) - temperature * log_prob
 
     @torch.no_grad()
     def value(self, obs: Tensor) -> Tensor:
         """The smaller critic at the deterministic action, (n,)."""
         return self.critics(torch.cat([obs, self.policy.mode(obs)], dim=1)).amin(0).squeeze(1)
 
-    def _critic_loss(self, batch: Batch, temperature: Tensor) -> Tensor:
-        with torch.no_grad():
-            target = self.target(batch, temperature)
-        values = self.critics(torch.cat([batch.obs, batch.action], dim=1)).squeeze(2)
-        return 0.5 * (values - target).square().mean(1).sum()
+    def _critic_gradient(self, batch: Batch, target: Tensor) -> None:
+        """Gradient of half the mean squared error, summed over the two critics."""
+        values = forward(self.critics, torch.cat([batch.obs, batch.action], dim=1))
+        parameter_gradients(self.critics, values, (values[-1] - target[:, None]) / len(target))
 
-    def _policy_loss(self, batch: Batch, temperature: Tensor) -> tuple[Tensor, Tensor]:
-        """The policy's loss and the mean log probability behind it."""
-        action, log_prob = self.policy(batch.obs, torch.randn(len(batch.obs), self.policy.action_dim))
-        values = self.critics(torch.cat([batch.obs, action], dim=1)).amin(0).squeeze(1)
-        loss = (temperature * log_prob - values).mean()
+    def _policy_gradient(self, batch: Batch, hidden: list[Tensor], drawn: Squashed, temperature: Tensor) -> None:
+        """Gradient of mean(temperature log pi(a|s) - min Q(s, a)) in the policy.
+
+        With a = tanh(x), x = mean + std noise: d log pi / dx = 2 a and d log pi / d log std = 2 a std noise - 1.
+        """
+        n, action = len(batch.obs), drawn.action
+        values = forward(self.critics, torch.cat([batch.obs, action], dim=1))
+        smaller = values[-1][0] <= values[-1][1]
+        weights = torch.stack([smaller, ~smaller]).float() / -n
+        in_action = input_gradient(self.critics, values, weights, slice(batch.obs.shape[1], None))
+        in_raw = in_action * (1.0 - action * action) + (2.0 / n) * temperature * action
+        in_log_std = (in_raw * drawn.spread - temperature / n) * drawn.free
+        parameter_gradients(self.policy.net, hidden, torch.cat([in_raw, in_log_std], dim=1)[None])
         if self.penalty is not None:
-            loss = loss + self.penalty(self.policy, batch.obs, batch.next_obs)
-        return loss, log_prob.detach().mean()
+            self._add_penalty_gradient(batch)
+
+    def _add_penalty_gradient(self, batch: Batch) -> None:
+        assert self.penalty is not None
+        parameters = list(self.policy.parameters())
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(self.penalty(self.policy, batch.obs, batch.next_obs), parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

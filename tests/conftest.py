@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,15 @@ torch.set_num_threads(1)  # two test processes share two cores
 EXAMPLE = Path(__file__).parent / "thirdparty"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def example_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Put the example package and its entry points on the path, as an installer would, here and for child processes."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the example package and its entry points on the path, as an installer would, here and for child processes.
+
+    Before collection, since tests over every task and agent are collected from the registry.
+    """
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    site = tmp_path_factory.mktemp("site")
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    site = Path(folder.name)
     (site / "hjbbench_example").symlink_to(EXAMPLE / "hjbbench_example")
     info = site / "hjbbench_example-0.1.dist-info"
     info.mkdir()
@@ -31,7 +36,6 @@ def example_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     (info / "entry_points.txt").write_text("\n".join(lines))
     sys.path.insert(0, str(site))
     os.environ["PYTHONPATH"] = str(site)
-    return str(site)
 
 
 @dataclass
@@ -65,7 +69,7 @@ n_steps = { "*" = 120 }
 seeds = "0-1"
 n_evals = 4
 n_eval_episodes = 2
-wall_limit_s = 60
+wall_limit_s = 120
 """
 
 

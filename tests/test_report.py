@@ -15,9 +15,7 @@ import pytest
 from hjbbench.clock import evaluation_points
 from hjbbench.report import write_report
 from hjbbench.report.cells import collect
-from hjbbench.report.figures import draw_task, looks
 from hjbbench.report.headline import headline
-from hjbbench.report.page import stems
 from hjbbench.report.standings import Leaderboard, rank
 from hjbbench.store import read_runs
 from tests.synthetic import BUDGET_STEPS, TARGETS, write_run, write_suite
@@ -62,18 +60,17 @@ def test_the_first_sentence_says_who_leads_and_by_how_much(report: tuple[str, Pa
 
 
 def test_scores_are_those_worked_out_by_hand(tmp_path: Path) -> None:
-    write_suite(tmp_path, ["a/b"], {"exact": 0.8}, n_seeds=2, n_evals=10, spread=0.0)
+    write_suite(tmp_path, ["a/b"], {"exact": 0.7}, n_seeds=2, n_evals=10, spread=0.0)
     write_report(tmp_path)
     table = pd.read_csv(tmp_path / "report" / "leaderboard.csv")
+    curves = [(run.evals["return_mean"].to_numpy() + 1000) / 900 for run in read_runs(tmp_path)]
     steps = np.array(evaluation_points(BUDGET_STEPS, 10))
-    curve = 0.8 * (1 - np.exp(-5 * steps / BUDGET_STEPS))
-    area = (np.diff(steps) * (curve[1:] + curve[:-1]) / 2).sum() / (steps[-1] - steps[0])
+    areas = [(np.diff(steps) * (curve[1:] + curve[:-1]) / 2).sum() / (steps[-1] - steps[0]) for curve in curves]
     assert table["task"].tolist()[1] == "a/b"
-    assert table["score"].tolist() == pytest.approx([curve[-2:].mean()] * 2)
-    assert table["anytime_score"].tolist() == pytest.approx([area] * 2)
+    assert table["score"].tolist() == pytest.approx([np.mean([curve[-2:].mean() for curve in curves])] * 2)
+    assert table["anytime_score"].tolist() == pytest.approx([np.mean(areas)] * 2)
     assert table["wall_s_per_1000_steps"].tolist() == pytest.approx([10.0] * 2)
-    easiest_missed_by = (TARGETS[-1] + 1000) / 900 - curve[-1]
-    assert easiest_missed_by > 0  # the curve ends below the hardest target
+    assert max(curve[-1] for curve in curves) < (TARGETS[-1] + 1000) / 900  # both end below the hardest target
     assert table["n_reached"].tolist() == [0, 0]
     assert table["median_steps_to_target"][1] == math.inf
     assert table["rmst_steps_to_target"][1] == BUDGET_STEPS
@@ -82,12 +79,12 @@ def test_scores_are_those_worked_out_by_hand(tmp_path: Path) -> None:
 def test_steps_to_target_are_those_of_the_first_held_evaluation(tmp_path: Path) -> None:
     write_suite(tmp_path, ["a/b"], {"exact": 1.0}, n_seeds=3, n_evals=25, spread=0.0)
     points = np.array(evaluation_points(BUDGET_STEPS, 25))
-    expected = points[np.argmax(1 - np.exp(-5 * points / BUDGET_STEPS) >= 0.8)]
+    expected = [points[np.argmax(run.evals["return_mean"] >= TARGETS[-1])] for run in read_runs(tmp_path)]
     row = board_of(tmp_path).per_task["a/b"][0]
     assert (row.n_reached, row.n_targeted) == (3, 3)
-    assert row.median_steps == expected
+    assert row.median_steps == np.median(expected)
     assert row.rmst_steps is not None
-    assert row.rmst_steps.estimate == expected
+    assert row.rmst_steps.estimate == pytest.approx(np.mean(expected))
 
 
 def test_a_failed_run_scores_zero_from_where_it_stopped(folder: Path) -> None:
@@ -145,7 +142,8 @@ def test_agents_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
     assert "share the lead, ahead of last" in first
     text, page = write_report(tmp_path)
     assert text.count("1=") == 2
-    assert page.read_text(encoding="utf-8").count('<td data-value="1">1=</td>') == 2
+    leaderboard = page.read_text(encoding="utf-8").split("</table>")[0]
+    assert leaderboard.count('<td data-value="1">1=</td>') == 2
 
 
 def test_a_single_seed_gives_no_interval_and_no_order(tmp_path: Path) -> None:
@@ -154,7 +152,7 @@ def test_a_single_seed_gives_no_interval_and_no_order(tmp_path: Path) -> None:
     assert "no interval can be given" in text
     assert text.count("1=") == 2
     assert "inf" not in text
-    assert "one run: no interval" in page.read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8").count(">no interval<") > 10
 
 
 def test_a_suite_in_which_every_run_failed_is_reported(tmp_path: Path) -> None:
@@ -169,9 +167,11 @@ def test_a_suite_in_which_every_run_failed_is_reported(tmp_path: Path) -> None:
 def test_a_task_without_targets_has_no_time_to_target(tmp_path: Path) -> None:
     write_run(tmp_path, "a/b", "x", 0, targets=[])
     _, page = write_report(tmp_path)
-    assert {path.name for path in page.parent.glob("figures/*.svg")} == {
+    assert {path.name for path in page.parent.glob("figures/a-b-*.svg")} == {
         "a-b-learning-curve.svg",
         "a-b-score-smoothness.svg",
+        "a-b-updates-curve.svg",
+        "a-b-wall-clock-curve.svg",
     }
 
 
@@ -198,7 +198,7 @@ def test_the_same_results_give_the_same_bytes(report: tuple[str, Path], folder: 
 
     before = contents()
     write_report(folder)
-    assert len(before) == 3 + 2 * 6
+    assert len(before) == 4 + 3 * 13  # leaderboard in three formats and the page; all figures in three
     assert contents() == before
 
 
@@ -232,7 +232,7 @@ def test_the_page_is_well_formed_and_says_what_its_parts_are(html: str) -> None:
     assert outline.open == []
     assert len(set(outline.ids)) == len(outline.ids)
     names = [tag for tag, _ in outline.tags]
-    assert names.count("table") == names.count("caption") == 7
+    assert names.count("table") == names.count("caption") == 10
     assert all("scope" in attributes for tag, attributes in outline.tags if tag == "th")
     assert all("aria-label" in a or "aria-hidden" in a for tag, a in outline.tags if tag == "svg")
     targets = {a["href"] for tag, a in outline.tags if tag == "a"}
@@ -241,37 +241,12 @@ def test_the_page_is_well_formed_and_says_what_its_parts_are(html: str) -> None:
 
 def test_figures_are_pictures_of_all_kinds(report: tuple[str, Path]) -> None:
     figures = report[1].parent / "figures"
-    for path in figures.glob("*.svg"):
-        words = " ".join(ElementTree.parse(path).getroot().itertext())
+    names = {path.stem for path in figures.glob("*.svg")}
+    assert len(names) == 2 * 5 + 3
+    for name in names:
+        words = " ".join(ElementTree.parse(figures / f"{name}.svg").getroot().itertext())
         assert "good" in words
-        assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert len(list(figures.glob("*.svg"))) == 6
-
-
-def test_an_agent_looks_the_same_whatever_its_place() -> None:
-    styles = looks(["c", "a", "b", *map(str, range(20))])
-    assert styles == looks(sorted(styles))
-    assert len({(look.colour, look.marker) for look in styles.values()}) == 23
-
-
-def test_names_that_other_software_would_read_as_markup_are_drawn_as_they_are(tmp_path: Path) -> None:
-    write_run(tmp_path, "a/$b", "$x_{1}$ & co", 0)
-    board = board_of(tmp_path)
-    for figure in draw_task(board.tasks[0], board.per_task["a/$b"], looks(["$x_{1}$ & co"]), "t"):
-        assert "$x_{1}$ & co" in " ".join(ElementTree.fromstring(figure.svg).itertext())
-
-
-def test_names_of_files_stay_in_their_folder_and_apart(tmp_path: Path) -> None:
-    for task in ("a/b", "a-b"):
-        write_run(tmp_path, task, "x", 0)
-    write_run(tmp_path, "c", "x", 0, task="../../c")
-    assert stems(collect(read_runs(tmp_path))) == ["c", "a-b", "a-b-"]
-
-
-def test_names_beside_a_figure_do_not_cover_each_other(tmp_path: Path) -> None:
-    write_suite(tmp_path, ["a/b"], {f"agent-{i}": 0.9 for i in range(12)}, n_seeds=2)
-    board = board_of(tmp_path)
-    svg = draw_task(board.tasks[0], board.per_task["a/b"], looks(board.tasks[0].agents), "t")[0].svg
-    heights = sorted(float(y) for y in re.findall(r'y="(\S+?)"[^>]*>agent-', svg))
-    assert len(heights) == 12
-    assert np.diff(heights).min() > 10
+        assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        pdf = (figures / f"{name}.pdf").read_bytes()
+        assert pdf.startswith(b"%PDF")
+        assert b"CreationDate" not in pdf

@@ -36,7 +36,12 @@ def test_runs_that_cannot_be_reported_are_refused_in_one_line(tmp_path: Path, ru
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("n_steps", 3, "evaluated at other n_steps"), ("return_mean", math.nan, "return_mean must hold finite numbers")],
+    [
+        ("n_steps", 3, "evaluated at other n_steps"),
+        ("return_mean", math.nan, "return_mean must hold finite numbers"),
+        ("t_wall_s", math.inf, "t_wall_s must hold finite numbers"),
+        ("n_updates", 0, "n_updates falls; a cost can only grow"),
+    ],
 )
 def test_evaluations_that_fit_no_run_are_refused_in_one_line(
     tmp_path: Path, column: str, value: float, message: str

@@ -71,11 +71,15 @@ def test_suite_runs_then_has_nothing_left_to_do(hjbbench, suite_file, tmp_path):
     assert tree(tmp_path / "out") == broken
 
 
+SLOW = """
+[variants.slow]
+agent = "proportional"
+fault = "hang"
+"""
 FAULTS = {
     "raise": ("error", "a fault of the example"),
     "nan": ("diverged", "not finite"),
     "kill": ("error", "signal 9"),
-    "hang": ("timeout", "wall limit of 12 s"),
     "miscount": ("error", "decisions but took"),
     "early": ("error", "returned after 50 of 120"),
 }
@@ -84,7 +88,7 @@ FAULTS = {
 def test_faults_are_statuses_and_the_others_go_on(hjbbench, suite_file, tmp_path):
     # Evaluations every few steps, so that a miscount shows at once.
     text = suite_file.read_text().replace('"proportional", ', '"proportional", "faulty-*", ').replace('"0-1"', '"0"')
-    text = text.replace("wall_limit_s = 60", "wall_limit_s = 12").replace("n_evals = 4", "n_evals = 60")
+    text = text.replace("n_evals = 4", "n_evals = 60")
     for fault in FAULTS:
         text += f'\n[variants.faulty-{fault}]\nagent = "proportional"\nfault = "{fault}"\n'
     suite_file.write_text(text)
@@ -99,16 +103,23 @@ def test_faults_are_statuses_and_the_others_go_on(hjbbench, suite_file, tmp_path
         assert run.record["variant_of"] == "proportional"
         assert len(run.evals) > 0  # what was measured before the fault is kept
         assert (run.evals["n_steps"] <= 52).all()
-    assert "1 timeout" in result.stdout
     again = hjbbench("run", str(suite_file), "--out", "out")
-    assert "8 finished before, 0 to do" in again.stdout  # a failure is a result, not a gap
+    assert "7 finished before, 0 to do" in again.stdout  # a failure is a result, not a gap
+
+
+def test_a_run_that_hangs_is_stopped_at_its_wall_limit(hjbbench, suite_file, tmp_path):
+    text = suite_file.read_text().replace('"proportional", "random"', '"slow"').replace('"0-1"', '"0"')
+    suite_file.write_text(text.replace("wall_limit_s = 120", "wall_limit_s = 15") + SLOW)
+    result = hjbbench("run", str(suite_file), "--out", "out")
+    assert "1 timeout" in result.stdout
+    (run,) = read_runs(tmp_path / "out")
+    assert run.record["status"] == "timeout"
+    assert "wall limit of 15 s" in run.record["error"]
+    assert not is_held(run.path)
 
 
 def test_kill_of_the_driver_loses_nothing_and_leaves_no_orphan(hjbbench, suite_file, tmp_path):
-    suite_file.write_text(
-        suite_file.read_text().replace('"random"', '"slow"')
-        + '\n[variants.slow]\nagent = "proportional"\nfault = "hang"\n'
-    )
+    suite_file.write_text(suite_file.read_text().replace('"random"', '"slow"') + SLOW)
     command = [sys.executable, "-m", "hjbbench.cli", "run", str(suite_file), "--out", "out", "--workers", "1"]
     driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     finished = tmp_path / "out/example/integrator/proportional/seed-00"
@@ -130,10 +141,7 @@ def test_kill_of_the_driver_loses_nothing_and_leaves_no_orphan(hjbbench, suite_f
 
 
 def test_ctrl_c_marks_the_running_ones(hjbbench, suite_file, tmp_path):
-    suite_file.write_text(
-        suite_file.read_text().replace('"proportional", "random"', '"slow"')
-        + '\n[variants.slow]\nagent = "proportional"\nfault = "hang"\n'
-    )
+    suite_file.write_text(suite_file.read_text().replace('"proportional", "random"', '"slow"') + SLOW)
     command = [sys.executable, "-m", "hjbbench.cli", "run", str(suite_file), "--out", "out", "--workers", "1"]
     driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     marker = tmp_path / "out/example/integrator/slow/seed-00/running.lock"

@@ -59,20 +59,26 @@ class DiffusionHJB:
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
         """Act, store, improve, until the clock stops; raises UserError and Diverged with the task's name."""
-        obs, _ = env.reset()
+        obs, length = env.reset()[0], 0
         while clock.running:
             action = self._explore(obs)
             next_obs, reward, terminated, truncated, _ = env.step(action)
             if not np.isfinite(next_obs).all():
                 raise UserError(f"task {self.task.name!r}: observation is {next_obs}, must be finite")
             self.replay.add(obs, action, next_obs, float(reward), bool(terminated), self.task.dt)
-            if terminated or truncated:
+            length += 1
+            # One long random episode may end up where no policy will be, and every rollout would start there.
+            cut = self.replay.size <= self._warmup and length >= self.config.warmup_episode
+            ended = terminated or truncated or cut
+            if ended:
                 self.replay.end_episode()
             updates = self._improve()
             if updates and self.replay.size % RECORD_EVERY == 0:
                 clock.record(measure(self))
             clock.tick(steps=1, updates=updates)
-            obs = env.reset()[0] if terminated or truncated else next_obs
+            if ended:
+                next_obs, length = env.reset()[0], 0
+            obs = next_obs
 
     @property
     def _warmup(self) -> int:
@@ -98,7 +104,7 @@ class DiffusionHJB:
             self._renormalise()
         self.generator.fit(self.replay, config.generator_first_updates if first else size % config.generator_every == 0)
         if first:
-            self.generator.test_residual(self.replay)
+            self.generator.judge_residual(self.replay)
         self.seconds["generator"] += time.perf_counter() - began
         updates = config.policy_first_updates if first else 1
         for _ in range(updates):
@@ -115,7 +121,7 @@ class DiffusionHJB:
 
     def _renormalise(self) -> None:
         if self.generator.n_updates:
-            self.generator.test_residual(self.replay)
+            self.generator.judge_residual(self.replay)
         change = self.generator.renormalise(self.replay)
         for net in (
             self.policy.net,
@@ -125,7 +131,8 @@ class DiffusionHJB:
         ):
             net.rescale_input(*change)
         if self.targets is None:
-            self.critic.widen(self.replay[:].reward, self.task.terminated is not None, rate=1.0)
+            reward = self.replay[:].reward
+            self.critic.widen(reward, torch.zeros_like(reward), self.task.terminated is not None, rate=1.0)
         self.critic.rescale()
 
     def _update(self) -> None:
@@ -144,7 +151,7 @@ class DiffusionHJB:
         times.append(time.perf_counter())
         for part, begin, end in zip(("flow", "critic", "policy"), times, times[1:], strict=False):
             self.seconds[part] += end - begin
-        if self.n_updates % 100 == 0 and not (self.critic_loss.isfinite() and self.policy.gradient_norm.isfinite()):
+        if not (self.critic_loss.isfinite() and self.policy.gradient_norm.isfinite()):
             raise Diverged(f"task {self.task.name!r}: a loss is not finite after {self.n_updates} updates")
 
     def _draw(self, rows: Tensor, n: int) -> Tensor:
@@ -156,8 +163,8 @@ class DiffusionHJB:
         index = torch.randint(0, self.replay.size, (n,), generator=self.rng, device=self.rng.device)
         self.rollout = self.flow.roll_out(self.replay[index].state)
         living = self.rollout.alive[:-1] > 0
-        reward = self.rollout.reward - price * self.rollout.log_prob[:-1]
-        self.critic.widen(reward[living], self.task.terminated is not None, RANGE_RATE)
+        bonus = -price * self.rollout.log_prob[:-1][living]
+        self.critic.widen(self.rollout.reward[living], bonus, self.task.terminated is not None, RANGE_RATE)
         self.targets = self.flow.targets(self.rollout, price)
         self.starts = [*self.starts, self.targets.state][-self.config.rollout_kept :]
         self.starts_pool = torch.cat(self.starts)

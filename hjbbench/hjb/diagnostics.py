@@ -34,7 +34,7 @@ def measure(agent: DiffusionHJB) -> dict[str, float]:
 
 
 def _model_errors(agent: DiffusionHJB, rng: torch.Generator) -> dict[str, float]:
-    """Errors of each member on its own fold, over the standard deviations of one decision's increments and of states."""
+    """Errors of each member on its own fold, over the spread of one decision's increments and of the states."""
     generator, replay = agent.generator, agent.replay
     n = N_HELD_OUT // agent.config.generator_members
     index = generator.folds.held_out(replay.size, n, rng, window=5)

@@ -1,9 +1,10 @@
 """The Hamiltonian value flow dV/dtau = H(V), H(V) = r + L V - rho V, sampled with rollouts of a generator.
 
 For a fixed policy the implicit Euler step of size T is a resolvent, and the resolvent is a return over an exponential
-horizon: V+ = V + T H(V+) = (1 - T (L - rho))^-1 (V + T r) = E[int_0^t e^{-rho s} r ds + e^{-rho t} V(s_t)], t ~ Exp(1/T).
-That is TD(lambda) with lambda = exp(-dt/T): no derivative of V is needed, the step is monotone and a contraction by
-1/(1 + rho T) for every T. The explicit step V + T H(V) and the gradient form of the residual are here to compare with.
+horizon: V+ = V + T H(V+) = (1 - T (L - rho))^-1 (V + T r) = E[int_0^t e^{-rho s} r ds + e^{-rho t} V(s_t)] with
+t exponential of mean T. That is TD(lambda) with lambda = exp(-dt/T): no derivative of V is needed, the step is
+monotone and a contraction by 1/(1 + rho T) for every T. The explicit step V + T H(V) and
+the gradient form of the residual are here to compare with.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class HamiltonianFlow:
         return 0.0 if self.config.flow == "one-step" else math.exp(-1 / self.step_decisions)
 
     def roll_out(self, start: Tensor) -> Rollout:
-        """A distribution rollout from ``start``; antithetic pairs share the start, the action noise and nothing else."""
+        """A distribution rollout from ``start``; antithetic pairs share their start and their action noise."""
         h, n = self.config.rollout_steps, len(start)
         if self.config.antithetic:
             start = start[: (n + 1) // 2].repeat_interleave(2, 0)[:n]
@@ -135,10 +136,10 @@ class HamiltonianFlow:
         return Targets(rollout.state[:-1][living], rollout.action[:-1][living], out[living])
 
     def residual(self, state: Tensor, price: Tensor) -> Tensor:
-        """Gradient form of the HJB residual times dt, (members, n): dt (V_x b + r + second order - rho V) + bonus.
+        """Gradient form of the HJB residual over rho: (V_x b + second order + r + entropy bonus)/rho - V, (members, n).
 
-        The second-order term is half the second difference of V along +-sqrt(dt) g z, which needs no Hessian. Known to
-        select no viscosity solution where V has kinks: an ablation.
+        The second-order term is half the second difference of V along +-sqrt(dt) g z, which needs no Hessian. Known not
+        to select the viscosity solution where V has kinks: an ablation.
         """
         dt, n = self.dynamics.dt, len(state)
         with torch.no_grad():
@@ -148,18 +149,14 @@ class HamiltonianFlow:
             drift, reward = self.dynamics.drift(state, action), dt * self.dynamics.reward_rate(state, action)
             kick = math.sqrt(dt) * self.dynamics.scale(state, action)
             kick = kick * torch.randn(kick.shape, generator=self._rng, device=state.device)
-        state = state.requires_grad_()
-        value = self.critic.value(state, action)
-        (slope,) = torch.autograd.grad(value.sum(), state, create_graph=True) if len(value) == 1 else (None,)
-        if slope is None:
-            along = torch.stack(
-                [torch.autograd.grad(v.sum(), state, create_graph=True)[0].mul(drift).sum(-1) for v in value]
-            )
-        else:
-            along = (slope * drift).sum(-1)[None]
-        bent = (self.critic.value(state + kick, action) + self.critic.value(state - kick, action) - 2 * value) / 2
+        # Every member gets its own copy of the states, so that one call differentiates all of them.
+        members = self.config.critics
+        states, actions = state.expand(members, -1, -1).clone().requires_grad_(), action.expand(members, -1, -1)
+        value = self.critic.value(states, actions)
+        (slope,) = torch.autograd.grad(value.sum(), states, create_graph=True)
+        bent = (self.critic.value(states + kick, actions) + self.critic.value(states - kick, actions) - 2 * value) / 2
         rho_dt = -math.log(self.critic.discount)
-        return dt * along + bent + reward - price * log_prob - rho_dt * value
+        return (dt * (slope * drift).sum(-1) + bent + reward - price * log_prob) / rho_dt - value
 
     @torch.no_grad()
     def hjb_residual(self, rollout: Rollout, price: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ LEAST_ERROR = 1e-3
 """In normalised units: no coordinate is worth more than a thousand times a poorly predicted one."""
 ERROR_RATE = 0.02
 """Averaging rate of the held-out errors."""
+PRIOR = 1500.0
+"""Strength of the members' weight decay in transitions: a fixed normal prior counts less as data grow."""
 MARGIN = 0.5
 """Sampled states stay within the data's range widened by this many standard deviations."""
 DT_FEATURE = 0.2
@@ -57,8 +59,8 @@ class LearnedGenerator:
         self.standardise = Standardiser(obs_dim, device)
         self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng).to(device)
         self.scale_net = Ensemble(1, n_in, obs_dim, config.width, 2, rng, zero_output=True).to(device)
-        self.optimiser = adamw(self.net.parameters(), config.generator_lr, weight_decay=1e-4)
-        self.scale_optimiser = adamw(self.scale_net.parameters(), config.generator_lr, weight_decay=1e-4)
+        self.optimiser = adamw(self.net.parameters(), config.generator_lr)
+        self.scale_optimiser = adamw(self.scale_net.parameters(), config.generator_lr)
         self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
         with torch.no_grad():
             # A dt never trained on must not enter through a random weight: the drift and scale of the nearest dt hold.
@@ -81,7 +83,7 @@ class LearnedGenerator:
         return torch.cat([self.standardise(state), action, ratio.to(state)[..., None].expand(*state.shape[:-1], 1)], -1)
 
     def _log_scale(self, x: Tensor) -> Tensor:
-        # Around the held-out error and within a factor of e^3 of it: the likelihood has no bottom on a deterministic plant.
+        # Within a factor of e^3 of the held-out error: the likelihood has no bottom on a deterministic plant.
         return self.error[:-1].log() + 3.0 * torch.tanh(self.scale_net(x)[0])
 
     def _in_blocks(self, x: Tensor) -> Tensor:
@@ -196,6 +198,7 @@ class LearnedGenerator:
         if self.n_updates:
             self.error = self.error * ratio
         self.rate_mean, self.spread = rate_mean, spread
+        self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size
         return change
 
     def fit(self, replay: Replay, n_updates: int) -> None:
@@ -238,7 +241,7 @@ class LearnedGenerator:
         return error[:, :-1] * (-self._log_scale(x)).exp(), x
 
     @torch.no_grad()
-    def test_residual(self, replay: Replay, n: int = 2000) -> None:
+    def judge_residual(self, replay: Replay, n: int = 2000) -> None:
         """Use the diffusion where it is the better forecast of held-out residuals."""
         config = self.config
         if config.residual not in ("auto", "diffusion"):
@@ -264,6 +267,7 @@ class LearnedGenerator:
     STATISTICS = (
         "rate_mean",
         "spread",
+        "error",
         "low",
         "high",
         "residual_calls",

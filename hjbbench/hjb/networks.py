@@ -37,6 +37,9 @@ class Ensemble(nn.Module):
             for gain, i, o in zip(gains, sizes, sizes[1:], strict=False)
         )
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, o)) for o in sizes[1:])
+        if layer_norm:
+            # With zero offsets a normalised layer sees the direction of its input and not its size.
+            self.biases[0].data.normal_(generator=rng)
 
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Outputs of all members, or of those listed in ``members`` (k,)."""

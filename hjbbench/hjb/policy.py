@@ -48,7 +48,7 @@ class Improvement(NamedTuple):
 
 
 class Policy:
-    """A tanh-Gaussian policy over actions in [-1, 1], and the running average of its weights that acts when it counts."""
+    """A tanh-Gaussian policy over actions in [-1, 1], and the running average of its weights that is evaluated."""
 
     def __init__(
         self, obs_dim: int, action_dim: int, standardise: Standardiser, config: HJBConfig, rng: torch.Generator

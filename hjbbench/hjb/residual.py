@@ -57,7 +57,7 @@ class ResidualField:
 
     @torch.no_grad()
     def match_moments(self, z: Tensor, condition: Tensor, calls: int, rng: torch.Generator) -> None:
-        """Make samples of ``calls`` calls as wide as the residuals z, (n, size): few Euler steps narrow a skewed law."""
+        """Make samples as wide as the residuals z (n, size): a few Euler steps narrow a skewed law."""
         self.gain, self.offset = torch.ones_like(self.gain), torch.zeros_like(self.offset)
         z = z.clamp(-BOUND, BOUND)
         drawn = self.sample(torch.randn(z.shape, generator=rng, device=z.device), condition, calls)

@@ -8,6 +8,7 @@ policy, so V is the mean of Q under it. The entropy bonus counts from the next d
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
 
 RANGE_PAD = 0.2
 """The bounds on values lie this share of the reward range outside it: a bound that bites is a wrong value."""
+
+LEAST_RANGE = 1e-6
+"""Reward per decision below which rewards count as equal."""
 
 
 class Critic:
@@ -38,11 +42,12 @@ class Critic:
         nets = {"q": net(obs_dim + action_dim)}
         if config.critic == "advantage":
             nets = {"v": net(obs_dim), "a": net(obs_dim + action_dim)}
-        self.nets = torch.nn.ModuleDict(nets).to(rng.device)
-        self.target_nets = copy.deepcopy(self.nets).requires_grad_(False)
-        self.optimiser = adamw(self.nets.parameters(), config.critic_lr)
+        self.nets = {name: one.to(rng.device) for name, one in nets.items()}
+        self.target_nets = {name: copy.deepcopy(one).requires_grad_(False) for name, one in self.nets.items()}
+        self.optimiser = adamw([p for one in self.nets.values() for p in one.parameters()], config.critic_lr)
         self.reward_low = torch.zeros((), device=rng.device)
         self.reward_high = torch.ones((), device=rng.device)
+        self.bonus = torch.zeros((), device=rng.device)
         self.unit = torch.ones((), device=rng.device)
 
     @property
@@ -53,7 +58,7 @@ class Critic:
     @property
     def reward_range(self) -> Tensor:
         """Spread of the reward per decision, the unit of every price in the agent."""
-        return self.reward_high - self.reward_low
+        return (self.reward_high - self.reward_low).clamp(min=LEAST_RANGE)
 
     def value(self, state: Tensor, policy_action: Tensor | None, target: bool = False, few: bool = False) -> Tensor:
         """V(s) of every member, or of ``critics_in_target`` random ones when ``few``."""
@@ -74,9 +79,13 @@ class Critic:
         return self.value(state, policy_action, target=True, few=True).amin(0).clamp(low, high)
 
     def value_range(self) -> tuple[Tensor, Tensor]:
-        """Bounds on V: the reward range, padded, earned for ever."""
+        """Bounds on V: the reward range, padded, and the mean entropy bonus, earned for ever."""
         pad = RANGE_PAD * self.reward_range
-        return (self.reward_low - pad) / (1 - self.discount), (self.reward_high + pad) / (1 - self.discount)
+        low, high = (
+            self.reward_low - pad + self.bonus.clamp(max=0.0),
+            self.reward_high + pad + self.bonus.clamp(min=0.0),
+        )
+        return low / (1 - self.discount), high / (1 - self.discount)
 
     def q(self, state: Tensor, action: Tensor, policy_action: Tensor) -> Tensor:
         """Q(s, a) of every member."""
@@ -85,8 +94,7 @@ class Critic:
             return self.unit * self.nets["q"](torch.cat([x, action], -1))[..., 0]
         both = torch.cat([torch.cat([x, x]), torch.cat([action, policy_action])], -1)
         here, policy = self.nets["a"](both)[..., 0].chunk(2, -1)
-        # V is of order range / (1 - discount), dt A of order range.
-        return self.unit * (self.nets["v"](x)[..., 0] + 2 * (1 - self.discount) * (here - policy))
+        return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) ** 0.5 * (here - policy))
 
     def descend(self, error: Tensor) -> Tensor:
         """One step on the mean square of errors (members, n) in reward units; returns the loss in units of V."""
@@ -94,22 +102,27 @@ class Critic:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        follow(self.target_nets, self.nets, self.config.critic_rate)
+        for name, net in self.nets.items():
+            follow(self.target_nets[name], net, self.config.critic_rate)
         return loss.detach() / self.config.critics
 
     @torch.no_grad()
-    def widen(self, reward: Tensor, can_end: bool, rate: float) -> None:
-        """Move the reward range towards the 1-99 % quantiles of ``reward`` (n,); ending is worth 0 where possible."""
+    def widen(self, reward: Tensor, bonus: Tensor, can_end: bool, rate: float) -> None:
+        """Move the range towards the 1-99 % quantiles of ``reward`` (n,) and the mean entropy bonus.
+
+        Ending is worth 0 where it ``can_end``. The bonus stays out of the range: it is priced in units of it.
+        """
         low, high = torch.quantile(reward, torch.tensor([0.01, 0.99], device=reward.device))
         if can_end:
             low, high = low.clamp(max=0.0), high.clamp(min=0.0)
         self.reward_low = self.reward_low.lerp(low, rate)
         self.reward_high = self.reward_high.lerp(high, rate)
+        self.bonus = self.bonus.lerp(bonus.mean(), rate)
 
     @torch.no_grad()
     def rescale(self) -> None:
         """Let the networks' unit follow the reward range; no value changes."""
-        unit = self.reward_range / (1 - self.discount) / 2
+        unit = self.reward_range / math.sqrt(1 - self.discount)
         ratio = (self.unit / unit)[None]
         for nets in (self.nets, self.target_nets):
             for net in nets.values():
@@ -117,15 +130,17 @@ class Critic:
         self.unit = unit
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("reward_low", "reward_high", "unit")
+        names = ("reward_low", "reward_high", "bonus", "unit")
         return {name: getattr(self, name) for name in names} | {
-            "nets": self.nets.state_dict(),
-            "target_nets": self.target_nets.state_dict(),
+            "nets": {name: net.state_dict() for name, net in self.nets.items()},
+            "target_nets": {name: net.state_dict() for name, net in self.target_nets.items()},
             "optimiser": self.optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reward_low, self.reward_high, self.unit = state["reward_low"], state["reward_high"], state["unit"]
-        self.nets.load_state_dict(state["nets"])
-        self.target_nets.load_state_dict(state["target_nets"])
+        self.bonus = state["bonus"]
+        for name, net in self.nets.items():
+            net.load_state_dict(state["nets"][name])
+            self.target_nets[name].load_state_dict(state["target_nets"][name])
         self.optimiser.load_state_dict(state["optimiser"])

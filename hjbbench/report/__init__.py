@@ -9,25 +9,33 @@ from hjbbench import campaign, store
 from hjbbench.errors import UserError
 
 
-def write_report(folder: Path) -> tuple[str, Path]:
-    """Write ``report/`` into a folder of runs: index.html, leaderboard.md, leaderboard.csv and figures/.
+def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
+    """Write ``report/`` into a folder of runs: index.html, leaderboard.md, .csv and .tex, claims.json and figures/.
 
     Failed runs count; runs that are going on or were interrupted are named and left out. The same results give the same
     bytes.
+
+    Args:
+        claims: a claims.toml to judge by these runs; without it the page says nothing of claims.
 
     Returns:
         The headline and the leaderboard as plain text, and the path of the page.
 
     Raises:
-        UserError: no run that counts, runs of several suites, runs that cannot be compared, or a folder that cannot be
-            written.
+        UserError: no run that counts, runs of several suites, runs that cannot be compared, claims that cannot be
+            read, or a folder that cannot be written.
     """
     from hjbbench.report.cells import collect
-    from hjbbench.report.figures import draw_task, looks
+    from hjbbench.report.convergence import convergences, resolution
+    from hjbbench.report.drawing import looks
+    from hjbbench.report.figures import draw_costs, draw_task
     from hjbbench.report.headline import headline
-    from hjbbench.report.page import render, stems
+    from hjbbench.report.latex import as_latex
+    from hjbbench.report.page import Contents, render, stems
     from hjbbench.report.standings import rank
+    from hjbbench.report.suite_figures import draw_scores, draw_suite
     from hjbbench.report.tables import as_csv, as_markdown, as_text
+    from hjbbench.report.verdicts import as_json, judge, sentence
 
     runs = store.read_runs(folder)
     counted = [run for run in runs if run.record["status"] != "interrupted"]
@@ -37,21 +45,41 @@ def write_report(folder: Path) -> tuple[str, Path]:
     if len(suites) > 1:
         raise UserError(f"{folder}: holds runs of the suites {', '.join(suites)}; report one suite's folder")
     board = rank(suites[0], collect(counted))
-    sentences = headline(board)
+    judged = judge(claims, counted) if claims else None
+    sentences = headline(board) + ([sentence(judged)] if judged is not None else [])
     styles = looks({run.record["agent"] for run in counted})
-    figures = {
-        task.name: draw_task(task, board.per_task[task.name], styles, stem)
-        for task, stem in zip(board.tasks, stems(board.tasks), strict=True)
-    }
+    named = list(zip(board.tasks, stems(board.tasks), strict=True))
+    distributions = convergences(board.tasks, [row.agent for row in board.ranked])
+    contents = Contents(
+        board=board,
+        headline=sentences,
+        judged=judged,
+        convergences=distributions,
+        resolution=resolution(board.tasks),
+        suite_figures=draw_suite(board, distributions, styles),
+        task_figures={task.name: draw_task(task, board.per_task[task.name], styles, stem) for task, stem in named},
+        cost_figures={task.name: draw_costs(task, board.per_task[task.name], styles, stem) for task, stem in named},
+        styles=styles,
+        runs=counted,
+        status=campaign.status(folder),
+    )
+    figures = [draw_scores(board), *contents.suite_figures]
+    for group in (*contents.task_figures.values(), *contents.cost_figures.values()):
+        figures += group
     page = folder / "report" / "index.html"
     try:
         (page.parent / "figures").mkdir(parents=True, exist_ok=True)
-        for figure in (figure for group in figures.values() for figure in group):
-            store.write_atomic(page.parent / "figures" / f"{figure.name}.svg", figure.svg)
-            _write_bytes(page.parent / "figures" / f"{figure.name}.png", figure.png)
+        for figure in figures:
+            path = page.parent / "figures" / figure.name
+            _write_bytes(path.with_name(f"{figure.name}.svg"), figure.svg.encode())
+            _write_bytes(path.with_name(f"{figure.name}.png"), figure.png)
+            _write_bytes(path.with_name(f"{figure.name}.pdf"), figure.pdf)
         store.write_atomic(page.parent / "leaderboard.md", as_markdown(board, sentences))
         store.write_atomic(page.parent / "leaderboard.csv", as_csv(board))
-        store.write_atomic(page, render(board, sentences, figures, styles, counted, campaign.status(folder)))
+        store.write_atomic(page.parent / "leaderboard.tex", as_latex(board))
+        if judged is not None:
+            store.write_json(page.parent / "claims.json", as_json(judged))
+        store.write_atomic(page, render(contents))
     except OSError as problem:
         raise UserError(f"{page.parent}: cannot be written ({problem.strerror})") from None
     return "\n".join([*sentences, "", as_text(board)]), page

@@ -17,6 +17,8 @@ from hjbbench.stats.survival import ecdf_area, runtime_ecdf
 
 LEVELS = np.arange(1, 21) / 20
 """Normalised scores that count as targets together: 0.05, 0.10, ... 1, from next to random to the reference."""
+MILESTONES = (0.1, 0.3, 1.0)
+"""Shares of the budget at which the table reads the runtime distribution."""
 N_RESAMPLES = 2000
 
 
@@ -32,6 +34,11 @@ class Convergence:
     """Reached by then, with the 95 % band; runs are resampled within each task."""
     area: Interval
     """Area under the curve over the logarithm of the share, in [0, 1]."""
+
+    def reached_by(self, share: float) -> Interval | None:
+        """Share of the targets reached within a share of the budget; None before the first evaluation."""
+        at = int(np.searchsorted(self.shares, share, side="right")) - 1
+        return None if at < 0 else Interval(*(float(bound[at]) for bound in self.band))
 
 
 @dataclass(frozen=True)

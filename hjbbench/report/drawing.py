@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis
 
 INK, MUTED, GRID, GROUND = "#1c1e21", "#5f6368", "#d9dadb", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c26aa0", "#6b6b6b", "#7a4fc9", "#389ad2")
@@ -29,7 +30,7 @@ STYLE: dict[Any, Any] = {
     "xtick.color": MUTED, "ytick.color": MUTED, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.6, "axes.linewidth": 0.8,
     "figure.facecolor": GROUND, "savefig.facecolor": GROUND, "axes.facecolor": "none",
-    "text.parse_math": False, "svg.fonttype": "none", "pdf.fonttype": 42, "savefig.dpi": 160,
+    "text.parse_math": False, "svg.fonttype": "none", "pdf.fonttype": 3, "savefig.dpi": 160,
 }  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def label(agent: str) -> str:
     return agent if len(agent) <= LONGEST_LABEL else f"{agent[: LONGEST_LABEL - 1]}…"
 
 
-def margin_in(agents: Iterable[str]) -> float:
+def width_in(agents: Iterable[str]) -> float:
     """Width that the longest of the agents' labels takes, in inches."""
     return LETTER_IN * max(len(label(agent)) for agent in agents)
 
@@ -130,10 +131,10 @@ def apart(axes: Axes, heights: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(names, places, strict=True))
 
 
-def count_axis(axes: Axes, name: str) -> None:
+def count_axis(axis: XAxis, name: str) -> None:
     """A horizontal axis of large counts, with k and M."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel(name)
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(EngFormatter(sep=""))
+    axis.set_label_text(name)

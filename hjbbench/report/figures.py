@@ -1,20 +1,29 @@
-"""Figures of one task: learning curves, time to the target, return against smoothness.
-
-A figure is drawn once, on white. Ink, grid and ground are fixed colours that the page replaces by its own, so that the
-same drawing reads in light and dark; the agents' colours stand out on both.
-"""
+"""Figures of one task: learning curves over three costs, time to the target, return against smoothness."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hjbbench.report.cells import Cell, TaskCells
+from hjbbench.report.convergence import over_cost
+from hjbbench.report.drawing import (
+    GROUND,
+    INK,
+    MUTED,
+    SIZE_IN,
+    Figure,
+    Look,
+    apart,
+    count_axis,
+    draw,
+    label,
+    labels_beside,
+    width_in,
+)  # fmt: skip
 from hjbbench.report.standings import SEED, Standing
 from hjbbench.report.tables import show_number
 from hjbbench.stats.bootstrap import mean_band
@@ -22,51 +31,9 @@ from hjbbench.stats.bootstrap import mean_band
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, MUTED, GRID, GROUND = "#1c1e21", "#5f6368", "#d9dadb", "#ffffff"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c26aa0", "#6b6b6b", "#7a4fc9", "#389ad2")
-"""After Okabe and Ito (2008); each at least 3:1 against white and against the page's dark ground."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">")
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
-SIZE_IN = (4.8, 3.5)
-MARGINS_IN = {"left": 0.55, "bottom": 0.52, "top": 0.2}
-LETTER_IN = 0.074
-"""Width of a letter of a label, for the margin beside the axes."""
-LONGEST_LABEL = 20
-STYLE: dict[Any, Any] = {
-    "font.size": 10, "font.family": "sans-serif", "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK,
-    "xtick.color": MUTED, "ytick.color": MUTED, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.6, "axes.linewidth": 0.8,
-    "figure.facecolor": GROUND, "savefig.facecolor": GROUND, "axes.facecolor": "none",
-    "text.parse_math": False, "svg.fonttype": "none", "savefig.dpi": 160,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Look:
-    """How one agent is drawn in every figure."""
-
-    colour: str
-    marker: str
-    dash: Any
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawn figure: its file's name without suffix, both files' contents, and how to read it."""
-
-    name: str
-    title: str
-    reading: str
-    svg: str
-    png: bytes
-
-
-def looks(agents: Iterable[str]) -> dict[str, Look]:
-    """A look for every agent, by the order of their names: colour and marker differ, colours repeat after seven."""
-    return {
-        agent: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i // len(COLOURS) % len(DASHES)])
-        for i, agent in enumerate(sorted(agents))
-    }
+Kinds = dict[str, tuple[str, str, Callable[["Axes"], None]]]
+SAME_MACHINE = "All runs have the same machine record, so the times compare."
+OTHER_MACHINES = "The runs come from {n} different machines, so the times of two agents do not compare."
 
 
 def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look], stem: str) -> list[Figure]:
@@ -77,12 +44,11 @@ def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look],
         styles: looks of all agents.
         stem: beginning of the files' names.
     """
-    right = LETTER_IN * max(len(_label(row.agent)) for row in rows) + 0.35
-    kinds: dict[str, tuple[str, str, Callable[[Axes], None]]] = {
+    kinds: Kinds = {
         "learning-curve": (
             "Learning curve",
-            "Mean score over seeds after so many environment steps, with its 95 % band; higher and earlier is better, "
-            "a dotted line is a target.",
+            "Mean score over seeds after so many decisions (below) or so much simulated time (above), with its 95 % "
+            "band; higher and earlier is better, a dotted line is a target.",
             lambda axes: _learning_curve(axes, task, rows, styles),
         )
     }
@@ -100,48 +66,76 @@ def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look],
             "finished runs, large ones their means. Up and left is better: as good a return with a calmer control.",
             lambda axes: _score_smoothness(axes, task, rows, styles),
         )
+    return _draw_all(kinds, rows, stem)
+
+
+def draw_costs(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look], stem: str) -> list[Figure]:
+    """The learning curves over what differs between agents at the same decision: gradient steps and wall-clock time.
+
+    Arguments are those of ``draw_task``.
+    """
+    comparable = SAME_MACHINE if task.n_machines == 1 else OTHER_MACHINES.format(n=task.n_machines)
+    kinds: Kinds = {
+        "updates-curve": (
+            "Learning curve over gradient steps",
+            "Mean score over seeds after so many gradient steps, with its 95 % band; a mark: it makes none.",
+            lambda axes: _cost_curve(axes, task, rows, styles, "n_updates", "gradient steps"),
+        ),
+        "wall-clock-curve": (
+            "Learning curve over wall-clock time",
+            f"Mean score over seeds after so many seconds of training, evaluation excluded. {comparable}",
+            lambda axes: _cost_curve(axes, task, rows, styles, "t_wall_s", "wall-clock time (s)"),
+        ),
+    }
+    return _draw_all(kinds, rows, stem)
+
+
+def _draw_all(kinds: Kinds, rows: list[Standing], stem: str) -> list[Figure]:
+    right = width_in(row.agent for row in rows) + 0.35
     return [
-        _draw(f"{stem}-{kind}", title, reading, paint, right if kind != "time-to-target" else 0.6)
+        draw(f"{stem}-{kind}", title, reading, paint, right if kind != "time-to-target" else 0.6)
         for kind, (title, reading, paint) in kinds.items()
     ]
 
 
-def _draw(name: str, title: str, reading: str, paint: Callable[[Axes], None], right_in: float) -> Figure:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
-    svg, png = io.StringIO(), io.BytesIO()
-    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):  # no state of pyplot, no ids that change from call to call
-        figure = Canvas(figsize=SIZE_IN)
-        FigureCanvasAgg(figure)
-        width, height = SIZE_IN
-        figure.subplots_adjust(
-            left=MARGINS_IN["left"] / width,
-            right=1 - right_in / width,
-            bottom=MARGINS_IN["bottom"] / height,
-            top=1 - MARGINS_IN["top"] / height,
-        )
-        paint(figure.add_subplot())
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(png, format="png", metadata={"Software": None})
-    return Figure(name, title, reading, svg.getvalue(), png.getvalue())
-
-
 def _learning_curve(axes: Axes, task: TaskCells, rows: list[Standing], styles: Mapping[str, Look]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    curves = {row.agent: (task.steps.astype(float), task.agents[row.agent].scores) for row in rows}
+    _curves(axes, task, curves, styles)
+    count_axis(axes.xaxis, "environment steps")
+    dt = task.record["dt"]
+    above = axes.secondary_xaxis("top", functions=(lambda n: n * dt, lambda t: t / dt))
+    above.spines["top"].set_visible(False)
+    above.xaxis.set_major_locator(MaxNLocator(5))
+    above.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g} s"))
+    above.tick_params(length=0, pad=1, labelsize=8.5)
+
+
+def _cost_curve(
+    axes: Axes, task: TaskCells, rows: list[Standing], styles: Mapping[str, Look], cost: str, name: str
+) -> None:
+    _curves(axes, task, {row.agent: over_cost(task.agents[row.agent], cost) for row in rows}, styles)
+    count_axis(axes.xaxis, name)
+
+
+def _curves(
+    axes: Axes, task: TaskCells, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], styles: Mapping[str, Look]
+) -> None:
+    """Mean and band of every agent's scores (runs, points) over its costs (points,)."""
     ends = {}
-    for row in rows:
-        look, cell = styles[row.agent], task.agents[row.agent]
-        mean, low, high = mean_band(cell.scores, rng=np.random.default_rng(SEED))
-        if np.isfinite(low).all():
-            axes.fill_between(task.steps, low, high, color=look.colour, alpha=0.16, linewidth=0)
-        axes.plot(task.steps, mean, color=look.colour, linestyle=look.dash, linewidth=1.6)
-        ends[row.agent] = float(mean[-1])
+    for agent, (costs, scores) in curves.items():
+        look = styles[agent]
+        mean, low, high = mean_band(scores, rng=np.random.default_rng(SEED))
+        if np.isfinite(low).all() and len(costs) > 1:
+            axes.fill_between(costs, low, high, color=look.colour, alpha=0.16, linewidth=0)
+        marker = look.marker if len(costs) == 1 else ""
+        axes.plot(costs, mean, color=look.colour, linestyle=look.dash, linewidth=1.6, marker=marker)
+        ends[agent] = float(mean[-1])
     axes.set_ylim(bottom=0.0, top=max(1.05, axes.get_ylim()[1]))
-    axes.set_xlim(0, task.steps[-1])
+    axes.set_xlim(0, max(costs[-1] for costs, _ in curves.values()) or 1)
     _target_lines(axes, task)
-    _labels_beside(axes, ends, styles)
-    _step_axis(axes)
+    labels_beside(axes, ends, styles)
     axes.set_ylabel("score")
 
 
@@ -152,34 +146,11 @@ def _target_lines(axes: Axes, task: TaskCells) -> None:
         for target in task.record["targets"]
     }
     shown = {name: score for name, score in names.items() if 0 <= score <= axes.get_ylim()[1]}
-    for name, place in _apart(axes, shown).items():
+    for name, place in apart(axes, shown).items():
         axes.axhline(shown[name], color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
         axes.annotate(name, (0, place), (4, 0), textcoords="offset points", va="center", color=MUTED, fontsize=8.5,
                       zorder=1.1,  # under the curves: no label hides a result
                       bbox={"facecolor": GROUND, "edgecolor": "none", "pad": 0.5})  # fmt: skip
-
-
-def _labels_beside(axes: Axes, heights: Mapping[str, float], styles: Mapping[str, Look]) -> None:
-    """Every agent's mark and name beside the axes, at its height or as near to it as the others allow."""
-    for name, place in _apart(axes, heights).items():
-        look, beside = styles[name], axes.get_yaxis_transform()
-        axes.plot(1.03, place, look.marker, color=look.colour, markersize=5, transform=beside, clip_on=False)
-        axes.annotate(_label(name), (1.06, place), xycoords=beside, va="center", annotation_clip=False)
-
-
-def _apart(axes: Axes, heights: Mapping[str, float]) -> dict[str, float]:
-    """The heights moved as little as keeps a line of text between any two, from the bottom to the top of the axes."""
-    low, high = axes.get_ylim()
-    gap = 0.055 * (high - low)
-    names = sorted(heights, key=lambda name: heights[name])
-    places: list[float] = []
-    for name in names:
-        places.append(max(heights[name], places[-1] + gap if places else low))
-    ceiling = high
-    for i in reversed(range(len(places))):  # those pushed beyond the top move back down
-        places[i] = min(places[i], ceiling)
-        ceiling = places[i] - gap
-    return dict(zip(names, places, strict=True))
 
 
 def _time_to_target(axes: Axes, task: TaskCells, rows: list[Standing], styles: Mapping[str, Look]) -> None:
@@ -199,21 +170,15 @@ def _time_to_target(axes: Axes, task: TaskCells, rows: list[Standing], styles: M
         axes.annotate(f"{row.n_reached}/{row.n_targeted}", (budget, place), (10, 0), textcoords="offset points",
                       va="center", color=MUTED, annotation_clip=False)  # fmt: skip
     axes.axvline(budget, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
-    axes.set_yticks(range(len(rows)), [_label(row.agent) for row in reversed(rows)], color=INK)
+    axes.set_yticks(range(len(rows)), [label(row.agent) for row in reversed(rows)], color=INK)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, budget)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.grid(visible=False, axis="y")
-    _widen_left(axes, rows)
-    _step_axis(axes)
+    axes.figure.subplots_adjust(left=(width_in(row.agent for row in rows) + 0.2) / SIZE_IN[0])  # names, not numbers
+    count_axis(axes.xaxis, "environment steps")
     axes.annotate("reached", (budget, len(rows) - 0.4), (10, 0), textcoords="offset points", color=MUTED, fontsize=8.5,
                   va="bottom", ha="center", annotation_clip=False)  # fmt: skip
-
-
-def _widen_left(axes: Axes, rows: list[Standing]) -> None:
-    """Room for names in place of numbers on the vertical axis."""
-    left = LETTER_IN * max(len(_label(row.agent)) for row in rows) + 0.2
-    axes.figure.subplots_adjust(left=left / SIZE_IN[0])
 
 
 def _score_smoothness(axes: Axes, task: TaskCells, rows: list[Standing], styles: Mapping[str, Look]) -> None:
@@ -239,22 +204,10 @@ def _score_smoothness(axes: Axes, task: TaskCells, rows: list[Standing], styles:
     axes.set_ylim(bottom=0.0, top=max(1.05, axes.get_ylim()[1]))
     axes.set_xlabel("action rate, RMS (1/s)")
     axes.set_ylabel("final score")
-    _labels_beside(axes, ends, styles)
+    labels_beside(axes, ends, styles)
 
 
 def _finished_points(cell: Cell) -> np.ndarray:
     """(runs, 2): action rate and final score of the finished runs that have both."""
     xy = np.column_stack([cell.final_column("action_rate_rms_per_s"), cell.final_scores])
     return xy[np.isfinite(xy).all(axis=1)]
-
-
-def _step_axis(axes: Axes) -> None:
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel("environment steps")
-
-
-def _label(agent: str) -> str:
-    return agent if len(agent) <= LONGEST_LABEL else f"{agent[: LONGEST_LABEL - 1]}…"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +22,7 @@ class Standing:
 
     agent: str
     rank: int | None
-    """Place on the leaderboard, shared by agents that cannot be told apart; None where no comparison is fair."""
+    """Place among the agents, shared by those that cannot be told apart; None where no comparison is fair."""
     shared: bool
     """Whether another agent has the same rank."""
     n_tasks: int
@@ -37,9 +36,10 @@ class Standing:
     """Runs that reached the hardest target of their task."""
     n_targeted: int
     """Runs on tasks that have a target."""
-    action_rate_rms_per_s: float
-    """IQM over finished runs, NaN without any."""
-    wall_s_per_1000_steps: float
+    action_rate_rms_per_s: Interval | None
+    """IQM over finished runs, None without any."""
+    wall_s_per_1000_steps: Interval | None
+    """Mean over runs that took a step, None without any."""
     median_steps: float | None
     """Median steps to the hardest target, infinity where most runs missed it; of one task only."""
     rmst_steps: Interval | None
@@ -80,7 +80,10 @@ def rank(suite: str, tasks: Sequence[TaskCells]) -> Leaderboard:
 
 
 def _task_standings(task: TaskCells) -> list[Standing]:
-    rows = [_standing(agent, {task.name: cell}, {}, task.budget_steps) for agent, cell in sorted(task.agents.items())]
+    ranks = tie_groups({agent: {task.name: cell.final_scores} for agent, cell in task.agents.items()}, rng=_rng())
+    rows = [
+        _standing(agent, {task.name: cell}, ranks, task.budget_steps) for agent, cell in sorted(task.agents.items())
+    ]
     return sorted(rows, key=lambda row: -row.score.estimate)
 
 
@@ -90,9 +93,6 @@ def _standing(
     """Figures of an agent over the given tasks; times to a target are given with the budget of a single task."""
     finished = np.concatenate([cell.finished for cell in cells.values()])
     hits = np.concatenate([cell.hit_steps for cell in cells.values()])
-    rates = np.concatenate([cell.final_column("action_rate_rms_per_s") for cell in cells.values()])
-    rates = rates[np.isfinite(rates)]
-    n_steps = sum(cell.n_steps.sum() for cell in cells.values())
     timed = budget_steps is not None and len(hits) > 0
     return Standing(
         agent=agent,
@@ -105,13 +105,24 @@ def _standing(
         anytime=stratified_interval({task: cell.anytime_scores for task, cell in cells.items()}, rng=_rng()),
         n_reached=int(np.isfinite(hits).sum()),
         n_targeted=len(hits),
-        action_rate_rms_per_s=float(iqm(rates)) if len(rates) else math.nan,
-        wall_s_per_1000_steps=1000 * sum(cell.t_wall_s.sum() for cell in cells.values()) / n_steps
-        if n_steps
-        else math.nan,
+        action_rate_rms_per_s=_interval(
+            {task: cell.final_column("action_rate_rms_per_s") for task, cell in cells.items()}, iqm
+        ),
+        wall_s_per_1000_steps=_interval({task: _pace(cell) for task, cell in cells.items()}, np.mean),
         median_steps=float(np.median(hits)) if timed else None,
         rmst_steps=rmst_interval(hits, budget_steps, rng=_rng()) if timed and budget_steps else None,
     )
+
+
+def _pace(cell: Cell) -> np.ndarray:
+    """(runs,): wall-clock seconds per 1000 decisions, NaN for a run that took none."""
+    return np.divide(1000 * cell.t_wall_s, cell.n_steps, out=np.full(len(cell.n_steps), np.nan), where=cell.n_steps > 0)
+
+
+def _interval(values: Mapping[str, np.ndarray], statistic: Callable) -> Interval | None:
+    """A statistic of the finite values of all runs; None where there is none."""
+    finite = {task: runs[np.isfinite(runs)] for task, runs in values.items() if np.isfinite(runs).any()}
+    return stratified_interval(finite, statistic, rng=_rng(), n_resamples=5000) if finite else None
 
 
 def _rng() -> np.random.Generator:

@@ -26,9 +26,9 @@ def show_steps(value: float | None, budget_steps: int) -> str:
 
 
 def show_bounds(interval: Interval, digits: int = 2) -> str:
-    """The bounds of an interval; "one run" where a single run cannot bound it."""
+    """The bounds of an interval; "no interval" where a single run cannot bound it."""
     if not math.isfinite(interval.low):
-        return "one run: no interval"
+        return "no interval"
     return f"{interval.low:,.{digits}f}–{interval.high:,.{digits}f}"
 
 
@@ -37,27 +37,44 @@ def show_rank(row: Standing) -> str:
     return "–" if row.rank is None else f"{row.rank}{'=' if row.shared else ''}"
 
 
+def show_range(interval: Interval | None) -> str:
+    """The bounds of an interval of any magnitude; empty where nothing was measured."""
+    if interval is None:
+        return ""
+    if not math.isfinite(interval.low):
+        return "no interval"
+    between = " to " if interval.low < 0 else "–"
+    return f"{show_number(interval.low)}{between}{show_number(interval.high)}"
+
+
 HEADINGS = ("rank", "agent", "score", "95 % interval", "anytime score", "target reached", "action rate (1/s)",
             "s per 1000 steps", "runs", "failed")  # fmt: skip
 MEANING = (
     "Score: 0 is a random policy, 1 the reference frozen with the task; interquartile mean over tasks and seeds of the "
-    "last fifth of evaluations. Agents that share a rank (=) cannot be told apart. A failed run scores 0 from where it "
-    "stopped."
+    "last fifth of evaluations; 95 % intervals in brackets. Agents that share a rank (=) cannot be told apart. A "
+    "failed run scores 0 from where it stopped."
 )
 
 
-def _texts(row: Standing) -> tuple[str, ...]:
+def texts(row: Standing, *, intervals: bool) -> tuple[str, ...]:
+    """A standing under ``HEADINGS``; ``intervals`` puts them in brackets behind the other numbers, too."""
+
+    def number(value: Interval | None) -> str:
+        if value is None:
+            return "–"
+        return f"{show_number(value.estimate)} ({show_range(value)})" if intervals else show_number(value.estimate)
+
+    anytime = f"{row.anytime.estimate:.2f}" + (f" ({show_bounds(row.anytime)})" if intervals else "")
     reached = f"{row.n_reached}/{row.n_targeted}" if row.n_targeted else "–"
     return (
-        show_rank(row), row.agent, f"{row.score.estimate:.2f}", show_bounds(row.score),
-        f"{row.anytime.estimate:.2f}", reached, show_number(row.action_rate_rms_per_s),
-        show_number(row.wall_s_per_1000_steps), str(row.n_runs), str(row.n_failed),
+        show_rank(row), row.agent, f"{row.score.estimate:.2f}", show_bounds(row.score), anytime, reached,
+        number(row.action_rate_rms_per_s), number(row.wall_s_per_1000_steps), str(row.n_runs), str(row.n_failed),
     )  # fmt: skip
 
 
 def as_text(board: Leaderboard) -> str:
     """The leaderboard in aligned columns for a terminal; partial agents stand below, without a rank."""
-    rows = [HEADINGS, *(_texts(row) for row in (*board.ranked, *board.partial))]
+    rows = [HEADINGS, *(texts(row, intervals=False) for row in (*board.ranked, *board.partial))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -66,14 +83,14 @@ def as_text(board: Leaderboard) -> str:
 
 def as_markdown(board: Leaderboard, headline: Sequence[str]) -> str:
     """The headline, the leaderboard and one table per task."""
-    rows = [HEADINGS, *map(_texts, (*board.ranked, *board.partial))]
+    rows = [HEADINGS, *(texts(row, intervals=True) for row in (*board.ranked, *board.partial))]
     parts = [f"# {_md(board.suite)}", *map(_md, headline), MEANING, _md_table(rows)]
     if board.partial:
         parts.append("Agents without a rank lack some task, so their figures compare with no other row.")
     for task in board.tasks:
-        rows = [(*HEADINGS[1:], "median steps to target")]
+        rows = [(*HEADINGS, "median steps to target")]
         for row in board.per_task[task.name]:
-            rows.append((*_texts(row)[1:], show_steps(row.median_steps, task.budget_steps)))
+            rows.append((*texts(row, intervals=True), show_steps(row.median_steps, task.budget_steps)))
         parts += [f"## {_md(task.name)}", _md_table(rows)]
     return "\n\n".join(parts) + "\n"
 
@@ -91,7 +108,8 @@ def _md(text: str) -> str:
 CSV_COLUMNS = (
     "task", "agent", "rank", "n_runs", "n_failed", "score", "score_low", "score_high", "anytime_score",
     "anytime_score_low", "anytime_score_high", "n_reached", "n_targeted", "median_steps_to_target",
-    "rmst_steps_to_target", "rmst_steps_low", "rmst_steps_high", "action_rate_rms_per_s", "wall_s_per_1000_steps",
+    "rmst_steps_to_target", "rmst_steps_low", "rmst_steps_high", "action_rate_rms_per_s", "action_rate_low",
+    "action_rate_high", "wall_s_per_1000_steps", "wall_s_low", "wall_s_high",
 )  # fmt: skip
 
 
@@ -105,8 +123,8 @@ def as_csv(board: Leaderboard) -> str:
         for row in rows:
             values = (
                 row.rank, row.n_runs, row.n_failed, *_three(row.score), *_three(row.anytime), row.n_reached,
-                row.n_targeted, row.median_steps, *_three(row.rmst_steps), row.action_rate_rms_per_s,
-                row.wall_s_per_1000_steps,
+                row.n_targeted, row.median_steps, *_three(row.rmst_steps), *_three(row.action_rate_rms_per_s),
+                *_three(row.wall_s_per_1000_steps),
             )  # fmt: skip
             writer.writerow([task, row.agent, *map(_csv, values)])
     return buffer.getvalue()

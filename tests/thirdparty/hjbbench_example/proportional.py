@@ -20,7 +20,11 @@ class ProportionalConfig:
     """raise | nan | kill | hang | miscount | early, after 50 decisions."""
 
 
-@agent("proportional", config=ProportionalConfig())
+def refuses(task):
+    return None if task.name == "example/integrator" else "one state and one action only"
+
+
+@agent("proportional", config=ProportionalConfig(), refuses=refuses)
 class Proportional:
     """Proportional feedback."""
 

@@ -1,0 +1,30 @@
+"""CAPS, the penalty on rough policies (Mysore et al. 2021, arXiv 2012.06644)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from baselines.networks import SquashedGaussian
+
+
+@dataclass(frozen=True)
+class Caps:
+    """temporal/2 mean (pi(s) - pi(s'))^2 + spatial/2 mean (pi(s) - pi(s + noise))^2, pi the deterministic action.
+
+    The weights are those published for SAC (AIRLABkhu/ASAP, sac/tests/modules/params.py), the same for every task.
+    """
+
+    temporal: float = 0.1
+    spatial: float = 0.5
+    noise: float = 0.2
+    """Standard deviation of the disturbed observation, in its own units."""
+
+    def __call__(self, policy: SquashedGaussian, obs: Tensor, next_obs: Tensor) -> Tensor:
+        """The penalty, a scalar; obs and next_obs are (n, obs_dim)."""
+        disturbed = obs + self.noise * torch.randn_like(obs)
+        here, next_, near = policy.mode(torch.cat([obs, next_obs, disturbed])).chunk(3)
+        rough = self.temporal * (here - next_).square().mean() + self.spatial * (here - near).square().mean()
+        return 0.5 * rough

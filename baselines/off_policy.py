@@ -1,0 +1,89 @@
+"""The loop of the agents that are not Stable-Baselines3's: random decisions first, then act, store, learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from baselines.replay import Replay
+from baselines.warmup import ShortEpisodes
+from hjbbench.errors import Diverged, UserError
+from hjbbench.protocol import Clock, Task
+
+BUFFER_SIZE = 1_000_000
+"""Transitions kept; more than any budget here."""
+
+
+def checked_sizes(task: Task, env: gym.Env) -> tuple[int, int]:
+    """Observation and action dimensions; raises UserError for spaces that are not flat boxes."""
+    for name, space in (("observation", env.observation_space), ("action", env.action_space)):
+        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
+            raise UserError(f"task {task.name!r}: {name} space is {space}, must be a one-dimensional Box")
+    return env.observation_space.shape[0], env.action_space.shape[0]  # type: ignore[index]
+
+
+class OffPolicyAgent:
+    """Base of the agents that learn from a replay buffer.
+
+    A subclass defines ``networks``, ``_policy`` and ``_train``.
+    """
+
+    def __init__(self, task: Task, env: gym.Env, seed: int, warmup_steps: int) -> None:
+        torch.manual_seed(seed)
+        self.task = task
+        self.obs_dim, self.action_dim = checked_sizes(task, env)
+        self.warmup_steps = warmup_steps
+        self.replay = Replay(self.obs_dim, self.action_dim, BUFFER_SIZE)
+
+    def learn(self, env: gym.Env, clock: Clock) -> None:
+        """Act, store, learn, until the clock stops; the time a decision took is ``info["dt"]`` where tasks vary it."""
+        env = ShortEpisodes(env, self.warmup_steps)
+        obs, _ = env.reset()
+        while clock.running:
+            if clock.n_steps < self.warmup_steps:
+                action = (2.0 * torch.rand(self.action_dim) - 1.0).numpy()
+            else:
+                action = self.act(obs, deterministic=False)
+            next_obs, reward, terminated, truncated, info = env.step(action)
+            elapsed = info.get("dt", self.task.dt) / self.task.dt
+            self.replay.append(obs, action, next_obs, float(reward), bool(terminated), elapsed)
+            obs = env.reset()[0] if terminated or truncated else next_obs
+            updates = self._train(clock) if clock.n_steps + 1 >= self.warmup_steps else 0
+            clock.tick(steps=1, updates=updates)
+
+    def act(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
+        with torch.no_grad():
+            states = torch.as_tensor(np.asarray(obs), dtype=torch.float32)
+            actions = self._policy(states.reshape(-1, self.obs_dim), deterministic)
+        if not torch.isfinite(actions).all():
+            raise Diverged("the policy's action is not finite")
+        return actions.reshape(*states.shape[:-1], self.action_dim).numpy()
+
+    def save(self, path: Path) -> None:
+        torch.save(self.networks.state_dict(), path)
+
+    def load(self, path: Path) -> None:
+        self.networks.load_state_dict(torch.load(path, weights_only=True))
+
+    @property
+    def networks(self) -> nn.Module:
+        """What is saved."""
+        raise NotImplementedError
+
+    def _policy(self, obs: Tensor, deterministic: bool) -> Tensor:
+        """Actions (n, action_dim) for observations (n, obs_dim)."""
+        raise NotImplementedError
+
+    def _train(self, clock: Clock) -> int:
+        """What follows a decision; returns the number of gradient steps on the critics."""
+        raise NotImplementedError
+
+    def terminated(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        """The task's known termination rule on a batch, (n,) bool; never where the task has none."""
+        if self.task.terminated is None:
+            return torch.zeros(len(obs), dtype=torch.bool)
+        return self.task.terminated(obs, action, next_obs)

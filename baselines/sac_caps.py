@@ -1,0 +1,48 @@
+"""Soft actor-critic with the CAPS penalty: what smoothness costs a model-free agent that is asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gymnasium as gym
+
+from baselines.caps import Caps
+from baselines.settings import check
+from baselines.soft_actor_critic import SoftActorCritic, SoftActorCriticConfig
+from baselines.soft_agent import SoftActorCriticAgent
+from hjbbench.protocol import Task
+from hjbbench.registry import agent
+
+
+@dataclass(frozen=True)
+class SacCapsConfig:
+    """SAC as Stable-Baselines3 has it, the penalty's weights as published; the discount is the task's."""
+
+    warmup_steps: int = 1000
+    """The shared warm-up."""
+    hidden: tuple[int, ...] = (256, 256)
+    learning_rate: float = 3e-4
+    tau: float = 0.005
+    batch_size: int = 256
+    caps_temporal: float = Caps.temporal
+    caps_spatial: float = Caps.spatial
+    caps_noise: float = Caps.noise
+
+    def __post_init__(self) -> None:
+        check(self, zero=("caps_temporal", "caps_spatial", "caps_noise"))
+
+
+@agent("sac-caps", config=SacCapsConfig())
+class SacCaps(SoftActorCriticAgent):
+    """SAC with the CAPS penalty on action changes, so that smoothness is compared between agents that try."""
+
+    def __init__(self, task: Task, env: gym.Env, config: SacCapsConfig, seed: int) -> None:
+        super().__init__(task, env, seed, config.warmup_steps, config.batch_size)
+        self.learner = SoftActorCritic(
+            self.obs_dim,
+            self.action_dim,
+            SoftActorCriticConfig(
+                task.discount, -float(self.action_dim), config.hidden, config.learning_rate, config.tau
+            ),
+            Caps(config.caps_temporal, config.caps_spatial, config.caps_noise),
+        )

@@ -1,0 +1,127 @@
+"""Smoothness judged where it counts: between agents whose return is equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from hjbbench.evidence import EQUAL_RETURN
+from hjbbench.report.cells import Cell, TaskCells
+from hjbbench.report.standings import SEED, Leaderboard, Standing
+from hjbbench.stats.bootstrap import Interval, percentile_interval, stratified_interval
+from hjbbench.stats.ratio import mean_ratio
+
+MEASURE = "action_rate_rms_per_s"
+UNITS = {
+    "action_rate_rms_per_s": "Action rate, RMS (1/s)",
+    "action_tv_per_s": "Total variation (1/s)",
+    "action_jerk_rms_per_s2": "Action jerk, RMS (1/s²)",
+    "action_mean_freq_hz": "Mean frequency (Hz)",
+    "action_highfreq_share": "Power above 2 Hz",
+}
+"""Columns of the smoothness tables with their headings. sm_caps is left out: it depends on the control interval."""
+
+
+@dataclass(frozen=True)
+class AgentSmoothness:
+    """One agent on one task: every measure, and its action rate against the task's best agent's."""
+
+    standing: Standing
+    measures: dict[str, Interval | None]
+    """Means over finished runs, by column of ``UNITS``; None where no run has a value."""
+    score_gap: float
+    """Score of the task's best agent minus this one's."""
+    ratio: Interval | None
+    """The best agent's action rate over this one's: above 1 this one is the smoother. None where the return is worse
+    by more than ``EQUAL_RETURN``, without a positive action rate on both sides, and for the best agent itself."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two agents over the tasks on which both have an equal return."""
+
+    smoother: str
+    rougher: str
+    ratio: Interval
+    """Action rate of the rougher over that of the smoother, geometric mean over tasks."""
+    n_tasks: int
+    n_runs: tuple[int, int]
+    """Finished runs that count, of the smoother and of the rougher."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval leaves out 1."""
+        return self.ratio.low > 1
+
+
+def interval_of_mean(cell: Cell, column: str) -> Interval | None:
+    """Mean of a column's last fifth over the finished runs that have a value, with its interval."""
+    values = _finite(cell, column)
+    if not len(values):
+        return None
+    return stratified_interval({column: values}, np.mean, rng=np.random.default_rng(SEED), n_resamples=5000)
+
+
+def against_best(task: TaskCells, rows: Sequence[Standing]) -> list[AgentSmoothness]:
+    """Every agent of a task, best return first, against the first of them."""
+    best = rows[0]
+    comparable = comparable_agents(task, rows)
+    return [
+        AgentSmoothness(
+            standing=row,
+            measures={column: interval_of_mean(task.agents[row.agent], column) for column in UNITS},
+            score_gap=best.score.estimate - row.score.estimate,
+            ratio=_ratio([task], best.agent, row.agent)
+            if row is not best and {best.agent, row.agent} <= comparable
+            else None,
+        )
+        for row in rows
+    ]
+
+
+def comparable_agents(task: TaskCells, rows: Sequence[Standing]) -> set[str]:
+    """Agents whose score is not worse than the best one's by more than ``EQUAL_RETURN``, as far as they have a ratio.
+
+    A policy that never moves has an action rate of 0 and no ratio. Where nobody learned, nobody compares.
+    """
+    best = rows[0].score.estimate
+    equal = {row.agent for row in rows if best > EQUAL_RETURN and row.score.estimate >= best - EQUAL_RETURN}
+    rates = {agent: _finite(task.agents[agent], MEASURE) for agent in equal}
+    return {agent for agent, values in rates.items() if len(values) and (values > 0).all()}
+
+
+def pairs(board: Leaderboard) -> list[Pair]:
+    """All pairs of agents that reach an equal return on some task, decided ones first, then by ratio."""
+    shared: dict[tuple[str, str], list[TaskCells]] = {}
+    for task in board.tasks:
+        names = sorted(comparable_agents(task, board.per_task[task.name]))
+        for pair in combinations(names, 2):
+            shared.setdefault(pair, []).append(task)
+    found = [_pair(tasks, *sorted(names, key=partial(_log_rate, tasks))) for names, tasks in shared.items()]
+    return sorted(found, key=lambda pair: (not pair.decided, -pair.ratio.estimate, pair.smoother, pair.rougher))
+
+
+def _pair(tasks: Sequence[TaskCells], smoother: str, rougher: str) -> Pair:
+    n_runs = {agent: sum(len(_finite(task.agents[agent], MEASURE)) for task in tasks) for agent in (smoother, rougher)}
+    return Pair(smoother, rougher, _ratio(tasks, rougher, smoother), len(tasks), (n_runs[smoother], n_runs[rougher]))
+
+
+def _ratio(tasks: Sequence[TaskCells], top: str, bottom: str) -> Interval:
+    """Action rate of ``top`` over that of ``bottom``; runs of either are resampled within each task."""
+    sides = [{task.name: _finite(task.agents[agent], MEASURE) for task in tasks} for agent in (top, bottom)]
+    estimate, samples = mean_ratio(*sides, rng=np.random.default_rng(SEED), n_resamples=5000)
+    return percentile_interval(estimate, samples, [runs for side in sides for runs in side.values()], 0.95)
+
+
+def _log_rate(tasks: Sequence[TaskCells], agent: str) -> float:
+    """Mean over tasks of the logarithm of the mean action rate, as in ``_ratio``."""
+    return float(np.mean([np.log(_finite(task.agents[agent], MEASURE).mean()) for task in tasks]))
+
+
+def _finite(cell: Cell, column: str) -> np.ndarray:
+    values = cell.final_column(column)
+    return values[np.isfinite(values)]

@@ -1,0 +1,204 @@
+"""The agent as the harness sees it: seeded, resumable, and clear about what it cannot run on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from hjbbench.errors import Diverged, UserError
+from hjbbench.hjb.agent import DiffusionHJB
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.protocol import Reference, Task
+from hjbbench.registry import get_agent
+
+SMALL = HJBConfig(
+    width=16,
+    warmup_steps=100,
+    batch=20,
+    rollout_batch=20,
+    rollout_steps=4,
+    generator_batch=32,
+    generator_first_updates=20,
+    policy_first_updates=20,
+    renormalise_every=50,
+)
+
+
+class Point(gym.Env):
+    """x' = x + 0.1 a with cost x^2; an episode is 40 decisions, or ends at |x| > 2."""
+
+    def __init__(self, reward: float | None = None, broken_at: int | None = None, action_high: float = 1.0) -> None:
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.action_space = gym.spaces.Box(-action_high, action_high, (1,), np.float32)
+        self._reward, self._broken_at, self._count = reward, broken_at, 0
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._x, self._t = self.np_random.uniform(-1, 1, 2), 0
+        return self._x.copy(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._count += 1
+        self._t += 1
+        self._x = self._x + 0.1 * np.array([action[0], self._x[0]])
+        obs = np.full(2, np.nan) if self._count == self._broken_at else self._x.copy()
+        reward = -float(self._x @ self._x) if self._reward is None else self._reward
+        return obs, reward, bool(abs(self._x[0]) > 2), self._t >= 40, {}
+
+
+def task_of(**settings: Any) -> Task:
+    return Task("test/point", Point, 0.1, 4.0, 0.1, (0.0,), Reference(-1.0, 0.0, "none"), **settings)
+
+
+class CountingClock:
+    """Counts, saves the agent where it is told to, and keeps the diagnostics."""
+
+    def __init__(self, budget: int, save_at: int | None = None, path: Path | None = None) -> None:
+        self.budget_steps, self.n_steps, self.n_updates = budget, 0, 0
+        self.rows: list[dict[str, float]] = []
+        self.agent: DiffusionHJB | None = None
+        self._save_at, self._path = save_at, path
+
+    @property
+    def running(self) -> bool:
+        return self.n_steps < self.budget_steps
+
+    def tick(self, steps: int = 0, updates: int = 0) -> bool:
+        self.n_steps += steps
+        self.n_updates += updates
+        if self.n_steps == self._save_at and self.agent and self._path:
+            self.agent.save(self._path)
+        return self.running
+
+    def record(self, values: dict[str, float]) -> None:
+        self.rows.append(dict(values))
+
+
+def trained(
+    budget: int, seed: int = 0, config: HJBConfig = SMALL, **settings: Any
+) -> tuple[DiffusionHJB, CountingClock]:
+    env, clock = Point(), CountingClock(budget, **settings)
+    env.reset(seed=7)
+    agent = DiffusionHJB(task_of(), env, config, seed)
+    clock.agent = agent
+    agent.learn(env, clock)
+    return agent, clock
+
+
+def weights(agent: DiffusionHJB) -> list[torch.Tensor]:
+    nets = [agent.generator.net, agent.generator.scale_net, agent.policy.net, agent.policy.average]
+    nets += [*agent.critic.nets.values(), *agent.critic.target_nets.values()]
+    return [p.detach() for net in nets for p in net.parameters()]
+
+
+def test_it_is_registered_with_its_defaults() -> None:
+    entry = get_agent("diffusion-hjb")
+    assert entry.config == HJBConfig()
+    assert dataclasses.is_dataclass(entry.config)
+
+
+def test_equal_seeds_are_bitwise_equal_and_others_are_not() -> None:
+    one, two, other = trained(160)[0], trained(160)[0], trained(160, seed=1)[0]
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(two), strict=True))
+    assert not torch.equal(weights(one)[0], weights(other)[0])
+
+
+@pytest.mark.parametrize("residual", ["auto", "diffusion"])
+def test_a_resumed_run_is_bitwise_equal_to_one_that_never_stopped(tmp_path: Path, residual: str) -> None:
+    """Stopped at the end of an episode, where the harness takes its checkpoints; the environment goes on as it was."""
+    config, path = dataclasses.replace(SMALL, residual=residual, residual_every=2), tmp_path / "checkpoint.pt"
+    whole, _ = trained(280, config=config, save_at=160, path=path)
+
+    env = Point()
+    env.reset(seed=7)
+    for _ in range(4):  # the episodes of 40 decisions that came before, and the reset that began each
+        env.reset()
+    resumed = DiffusionHJB(task_of(), env, config, seed=99)
+    resumed.load(path)
+    resumed.learn(env, CountingClock(120))
+    assert resumed.replay.size == whole.replay.size == 280
+    assert torch.equal(resumed.replay[:].state, whole.replay[:].state)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+
+
+def test_asking_for_actions_and_values_changes_nothing() -> None:
+    agent, _ = trained(140)
+    state = agent.rng.get_state()
+    obs = np.random.default_rng(0).normal(size=(7, 2))
+    first, second = agent.value(obs), agent.value(obs)
+    assert first.shape == (7,)
+    np.testing.assert_array_equal(first, second)
+    assert agent.act(obs).shape == (7, 1)
+    np.testing.assert_allclose(agent.act(obs[0]), agent.act(obs)[0], rtol=1e-5)
+    assert np.abs(agent.act(obs)).max() <= 1
+    assert torch.equal(agent.rng.get_state(), state)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"flow": "one-step"}, {"flow": "explicit"}, {"flow": "pinn"}, {"critic": "advantage"}, {"residual": "gaussian"},
+     {"residual": "deterministic"}, {"residual": "diffusion"}, {"smoothness": "rate+champ"}, {"antithetic": True},
+     {"policy_steps": 1}],
+    ids=str,
+)  # fmt: skip
+def test_every_switch_runs_and_differs_from_the_default(settings: dict[str, Any]) -> None:
+    default, _ = trained(130)
+    agent, clock = trained(130, config=dataclasses.replace(SMALL, **settings))
+    assert clock.n_updates == SMALL.policy_first_updates + 30
+    obs = np.random.default_rng(0).normal(size=(5, 2))
+    assert np.isfinite(agent.value(obs)).all()
+    assert not np.array_equal(agent.act(obs), default.act(obs))
+
+
+def test_diagnostics_are_finite_and_complete() -> None:
+    _, clock = trained(1000)
+    (row,) = clock.rows
+    assert all(math.isfinite(value) for value in row.values()), row
+    assert {"error_1_step", "error_5_steps", "residual_std_ratio", "residual_energy_distance", "hjb_residual"} <= set(
+        row
+    )
+    assert {"value_mean", "return_to_go_mean", "entropy_per_decision", "policy_gradient_norm"} <= set(row)
+    assert row["policy_ms_per_update"] > 0
+
+
+@pytest.mark.parametrize(
+    ("env", "settings", "match"),
+    [
+        (Point(action_high=np.inf), {}, "action space"),
+        (Point(), {"dt": 0.0}, "dt"),
+        (Point(), {"discount_rate": 0.0}, "discount_rate"),
+        (Point(reward=1.0), {}, "reward is 1"),
+        (Point(broken_at=5), {}, "observation"),
+    ],
+    ids=["unbounded", "dt", "discount", "constant-reward", "nan"],
+)
+def test_bad_input_names_the_task_and_the_field(env: Point, settings: dict[str, Any], match: str) -> None:
+    task = dataclasses.replace(task_of(), **settings)
+    with pytest.raises(UserError, match=match) as caught:
+        DiffusionHJB(task, env, SMALL, 0).learn(env, CountingClock(110))
+    assert "test/point" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_discrete_actions_are_refused() -> None:
+    env = Point()
+    env.action_space = gym.spaces.Discrete(2)  # type: ignore[assignment]
+    with pytest.raises(UserError, match="action space"):
+        DiffusionHJB(task_of(), env, SMALL, 0)
+
+
+def test_divergence_is_reported() -> None:
+    env = Point()
+    agent = DiffusionHJB(task_of(), env, SMALL, 0)
+    agent.learn(env, CountingClock(110))
+    with torch.no_grad():
+        agent.critic.nets["q"].weights[0].fill_(float("nan"))
+    with pytest.raises(Diverged, match="test/point"):
+        agent.learn(env, CountingClock(200))

@@ -1,0 +1,182 @@
+"""The Hamiltonian argmax against brute force, and what its gradient may and may not touch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.dynamics import Step, paired_noise
+from hjbbench.hjb.generator import LearnedGenerator
+from hjbbench.hjb.networks import Standardiser
+from hjbbench.hjb.policy import Policy, affine_argmax
+from hjbbench.hjb.replay import Replay
+from hjbbench.hjb.value import Critic
+
+CPU = torch.device("cpu")
+
+
+def test_affine_argmax_is_the_brute_force_maximiser() -> None:
+    """Of y u - g(u) with g'(u) = width artanh(u / bound), by a grid over u."""
+    width, bound = 0.7, 2.0
+    slope = torch.tensor([[-3.0, 1.0], [0.2, 0.0], [0.5, 0.4]])
+    matrix = torch.tensor([[0.0], [1.5]])
+    u = np.linspace(-bound, bound, 20_001)[1:-1]
+    cost = width * (u * np.arctanh(u / bound) + bound / 2 * np.log1p(-((u / bound) ** 2)))
+    expected = [u[np.argmax(y * u - cost)] for y in (slope @ matrix)[:, 0].numpy()]
+    np.testing.assert_allclose(affine_argmax(slope, matrix, width, bound)[:, 0], expected, atol=5e-4)
+    per_state = matrix.expand(3, 2, 1)
+    torch.testing.assert_close(
+        affine_argmax(slope, per_state, width, bound), affine_argmax(slope, matrix, width, bound)
+    )
+
+
+class Track:
+    """ds = a dt, reward rate -(s + a)^2: the best action of one decision with no value beyond it is -s."""
+
+    dt = 0.1
+
+    def noise(self, n_steps: int, n: int, rng: torch.Generator, antithetic: bool = False) -> Tensor:
+        return paired_noise(n_steps, n, 1, rng, antithetic)
+
+    def step(self, state: Tensor, action: Tensor, noise: Tensor) -> Step:
+        reward = self.dt * self.reward_rate(state, action)
+        kick = math.sqrt(self.dt) * 0.1 * noise
+        return Step(state + self.dt * action + kick, reward, torch.zeros(len(state), dtype=torch.bool))
+
+    def drift(self, state: Tensor, action: Tensor) -> Tensor:
+        return action
+
+    def scale(self, state: Tensor, action: Tensor) -> Tensor:
+        return torch.full_like(state, 0.1)
+
+    def reward_rate(self, state: Tensor, action: Tensor) -> Tensor:
+        return -(state + action)[:, 0].square()
+
+
+def parts(rng: torch.Generator, **settings) -> tuple[Policy, Critic]:
+    config = HJBConfig(**{"width": 32, **settings})
+    policy = Policy(1, 1, Standardiser(1, CPU), config, rng)
+    critic = Critic(1, 1, 0.99, Standardiser(1, CPU), config, rng)
+    return policy, critic
+
+
+def rate_of(policy: Policy, track: Track, start: Tensor) -> float:
+    with torch.no_grad():
+        action = policy.mean(start)
+        return ((policy.mean(start + track.dt * action) - action) / track.dt).square().mean().sqrt().item()
+
+
+def test_one_step_argmax_finds_the_hamiltonians_maximiser() -> None:
+    rng = torch.Generator().manual_seed(0)
+    policy, critic = parts(rng, policy_steps=1, temperature=1e-4, temperature_lr=1e-12)
+    for _ in range(600):
+        policy.improve(Track(), critic, torch.rand(128, 1, generator=rng) * 1.6 - 0.8)
+    state = torch.linspace(-0.7, 0.7, 15)[:, None]
+    assert (policy.mean(state) + state).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("smoothness", ["rate", "rate+champ"])
+def test_the_dual_variable_holds_the_action_rate(smoothness: str) -> None:
+    rough, smooth = (
+        parts(torch.Generator().manual_seed(0), smoothness=mode, action_rate=0.1) for mode in ("off", smoothness)
+    )
+    start = torch.rand(128, 1, generator=torch.Generator().manual_seed(1)) * 1.6 - 0.8
+    rates = []
+    for policy, critic in (rough, smooth):
+        for _ in range(400):
+            policy.improve(Track(), critic, start)
+        rates.append(rate_of(policy, Track(), start))
+    assert rates[1] < 0.5 * rates[0]
+
+
+def test_carre_du_champ_of_a_linear_policy() -> None:
+    """Gamma(pi) = (pi' sigma)^2 (section 4.3's identity): here pi' is the slope of the mean action, sigma 0.1."""
+    rng = torch.Generator().manual_seed(0)
+    policy, critic = parts(rng, smoothness="rate+champ")
+    start = torch.full((20_000, 1), 0.3)
+    with torch.no_grad():
+        champ = policy.evaluate(Track(), critic, start).champ.item()
+    following = (torch.tensor([[0.3]]) + 0.0).requires_grad_()
+    mean = policy.sample(following, torch.zeros(1, 1))[2]
+    slope = torch.autograd.grad(mean.sum(), following)[0].item()
+    assert champ == pytest.approx((slope * 0.1) ** 2, rel=0.15)
+
+
+def test_entropy_meets_its_target() -> None:
+    rng = torch.Generator().manual_seed(0)
+    policy, critic = parts(rng, entropy=-0.5, temperature_lr=2e-2, policy_lr=3e-3)
+    for _ in range(800):
+        result = policy.improve(Track(), critic, torch.rand(128, 1, generator=rng) * 1.6 - 0.8)
+    assert result.entropy.item() == pytest.approx(-0.5, abs=0.25)
+
+
+def learned(rng: torch.Generator) -> tuple[LearnedGenerator, Replay]:
+    numbers, replay = np.random.default_rng(0), Replay(1, 1, CPU)
+    for _ in range(400):
+        state, action = numbers.uniform(-1, 1, 1), numbers.uniform(-1, 1, 1)
+        replay.add(state, action, state + 0.1 * action, float(-0.1 * (state + action)[0] ** 2), False, 0.1)
+    generator = LearnedGenerator(1, 1, 0.1, None, HJBConfig(width=32), rng)
+    generator.renormalise(replay)
+    generator.fit(replay, 50)
+    return generator, replay
+
+
+def snapshot(generator: LearnedGenerator) -> list[Tensor]:
+    nets = (generator.net, generator.scale_net, generator.residual.net)
+    return [p.detach().clone() for net in nets for p in net.parameters()]
+
+
+def test_no_gradient_crosses_from_the_value_to_the_generator() -> None:
+    rng = torch.Generator().manual_seed(0)
+    generator, _ = learned(rng)
+    nets = (generator.net, generator.scale_net, generator.residual.net)
+    before = snapshot(generator)
+    for net in nets:
+        net.zero_grad(set_to_none=True)
+    config = HJBConfig(width=32)
+    policy = Policy(1, 1, generator.standardise, config, rng)
+    critic = Critic(1, 1, 0.99, generator.standardise, config, rng)
+    critic_before = [p.detach().clone() for net in critic.nets.values() for p in net.parameters()]
+    for _ in range(5):
+        policy.improve(generator, critic, torch.rand(40, 1, generator=rng))
+    assert all(p.grad is None for net in nets for p in net.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, snapshot(generator), strict=True))
+    after = [p for net in critic.nets.values() for p in net.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(critic_before, after, strict=True))
+
+
+def test_the_generator_learns_the_same_whatever_the_value_does() -> None:
+    outcomes = []
+    for improve in (False, True):
+        generator, replay = learned(torch.Generator().manual_seed(0))
+        if improve:
+            other = torch.Generator().manual_seed(9)
+            policy = Policy(1, 1, generator.standardise, HJBConfig(width=32), other)
+            critic = Critic(1, 1, 0.99, generator.standardise, HJBConfig(width=32), other)
+            policy.improve(generator, critic, torch.rand(40, 1, generator=other))
+        generator.fit(replay, 20)
+        outcomes.append(snapshot(generator))
+    assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
+
+
+def test_config_refuses_bad_values_in_one_line() -> None:
+    from hjbbench.errors import UserError
+
+    for field, value in (
+        ("residual", "vae"),
+        ("flow", "adam"),
+        ("policy_steps", 0),
+        ("critics_in_target", 9),
+        ("generator_members", 1),
+        ("critic_lr", math.nan),
+        ("batch", "many"),
+    ):
+        with pytest.raises(UserError, match=field) as caught:
+            dataclasses.replace(HJBConfig(), **{field: value})
+        assert "\n" not in str(caught.value)
