@@ -1,4 +1,4 @@
-"""Soft actor-critic (Haarnoja et al. 2018), Stable-Baselines3's implementation untouched."""
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905), Stable-Baselines3's implementation untouched."""
 
 from __future__ import annotations
 

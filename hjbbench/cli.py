@@ -142,10 +142,17 @@ def status(folder: Path, as_json: JsonOption = False) -> None:
 
 
 @app.command(help="Write tables, figures and the page of a folder of runs; print the leaderboard.")
-def report(folder: Path) -> None:
+def report(
+    folder: Path,
+    claims: Annotated[
+        Path | None, typer.Option(help="Claims to judge on the page; ./claims.toml where it exists.")
+    ] = None,
+) -> None:
     from hjbbench.report import write_report
 
-    leaderboard, page = write_report(folder)
+    if claims is None and Path("claims.toml").is_file():
+        claims = Path("claims.toml")
+    leaderboard, page = write_report(folder, claims)
     typer.echo(leaderboard)
     typer.echo(f"page: {page}")
 
@@ -227,6 +234,20 @@ def render(
     target = out or run_folder / "policy.gif"
     episode_return = playback.film(run_folder, target, seed)
     typer.echo(f"{target}: one episode, return {episode_return:.5g}")
+
+
+@app.command(help="Print BibTeX for what a run used, or for hjbbench itself.")
+def cite(
+    run_folder: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder.")] = None,
+) -> None:
+    from hjbbench.cite import bibtex
+    from hjbbench.store import read_run
+
+    found = read_run(run_folder) if run_folder else None
+    if run_folder and found is None:
+        raise UserError(f"{run_folder}: no run here (run.json is missing)")
+    record = found.record if found else {}
+    typer.echo(bibtex(record.get("variant_of") or record.get("agent"), record.get("task")))
 
 
 def _parse_settings(texts: list[str]) -> dict[str, dict[str, Any]]:

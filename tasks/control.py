@@ -118,8 +118,8 @@ add_task(
         reference=Reference(
             random=-801.0,
             reference=-97.1,
-            provenance="random: uniformly random actions, 200 episodes; reference: value iteration with the equations known "
-            "on a 241 x 241 grid of angle and speed with 33 torques, one-step lookahead over 65, 1000 episodes",
+            provenance="random: uniformly random actions, 200 episodes; reference: value iteration with the equations "
+            "known on a 241 x 241 grid of angle and speed with 33 torques, one-step lookahead over 65, 1000 episodes",
         ),
     )
 )

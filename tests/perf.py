@@ -100,12 +100,22 @@ def lane_change() -> Iterator[Figure]:
     yield Figure("the same over stock highway-fast-v0", rates["ours"] / rates["stock"], 3, "times", at_most=False)
 
 
+def report_and_statistics() -> Iterator[Figure]:
+    """The report of a thousand made-up runs, and the slowest interval in it."""
+    from tests.perf_report import iqm_interval_seconds, report_of_1000_runs
+
+    report = report_of_1000_runs()
+    yield Figure("report of 1,000 runs", report["seconds"], 60, "s")
+    yield Figure("its page", report["page_mb"], 10, "MB")
+    yield Figure("IQM interval, 10 runs x 8 tasks, 50,000 resamples", iqm_interval_seconds(), 0.3, "s")
+
+
 def main() -> None:
     import torch
 
     torch.set_num_threads(1)
     missed = 0
-    for measure in (help_time, harness_overhead, lane_change):
+    for measure in (help_time, harness_overhead, lane_change, report_and_statistics):
         for figure in measure():
             print(figure, flush=True)
             missed += not figure.met
