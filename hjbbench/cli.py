@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hjbbench.errors import UserError
+from hjbbench.terminal import parse_factors, parse_settings, print_table
 
 app = typer.Typer(
     name="hjbbench",
@@ -69,7 +70,7 @@ def list_(
         typer.echo(json.dumps(found, indent=1))
         return
     for heading, rows in found.items():
-        _print_table(heading, rows)
+        print_table(heading, rows)
 
 
 @app.command(help="Run a suite: everything of it that has no result yet.")
@@ -99,7 +100,7 @@ def run(
         if value is not None and value < 1:
             raise UserError(f"{name}: {value} is not allowed, must be at least 1")
     chosen = planning.load_suite(suite)
-    overrides = _parse_settings(settings or [])
+    overrides = parse_settings(settings or [])
     specs, left_out = planning.plan(chosen, tasks, agents, seeds, steps, overrides, keep_policy)
     root = out or Path("results") / chosen.name
     todo = campaign.pending(specs, root, replace, retry_failed)
@@ -183,7 +184,7 @@ def check(
             "n_runs_baseline",
             "reason",
         )
-        _print_table(str(folder), [{key: getattr(verdict, key) for key in shown} for verdict in verdicts])
+        print_table(str(folder), [{key: getattr(verdict, key) for key in shown} for verdict in verdicts])
     raise typer.Exit(claims_module.exit_code(verdicts))
 
 
@@ -200,7 +201,7 @@ def compare(old: Path, new: Path, as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(change) for change in changes], indent=1))
     else:
-        _print_table(f"{old} -> {new}; less is better", [asdict(change) for change in changes])
+        print_table(f"{old} -> {new}; less is better", [asdict(change) for change in changes])
     raise typer.Exit(compare_module.exit_code(changes))
 
 
@@ -215,12 +216,12 @@ def evaluate(
 
     if episodes < 1:
         raise UserError(f"--episodes: {episodes} is not allowed, must be at least 1")
-    rows = playback.evaluate(run_folder, _parse_factors(dt), episodes)
+    rows = playback.evaluate(run_folder, parse_factors(dt), episodes)
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
     shown = ("dt_factor", "dt", "return_mean", "return_std", "length_s_mean", "action_rate_rms_per_s", "success_rate")
-    _print_table(f"{run_folder}, {episodes} episodes", [{name: row[name] for name in shown} for row in rows])
+    print_table(f"{run_folder}, {episodes} episodes", [{name: row[name] for name in shown} for row in rows])
 
 
 @app.command(help="Film one episode of a kept policy.")
@@ -248,44 +249,6 @@ def cite(
         raise UserError(f"{run_folder}: no run here (run.json is missing)")
     record = found.record if found else {}
     typer.echo(bibtex(record.get("variant_of") or record.get("agent"), record.get("task")))
-
-
-def _parse_settings(texts: list[str]) -> dict[str, dict[str, Any]]:
-    """["sac.batch_size=64"] -> {"sac": {"batch_size": 64}}."""
-    settings: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        where, equals, value = text.partition("=")
-        name, dot, key = where.partition(".")
-        if not (equals and dot and name and key):
-            raise UserError(f"--set: {text!r} is not understood; write agent.setting=value")
-        try:
-            settings.setdefault(name, {})[key] = json.loads(value)
-        except ValueError:
-            settings.setdefault(name, {})[key] = value
-    return settings
-
-
-def _parse_factors(text: str) -> list[float]:
-    try:
-        factors = [float(part) for part in text.split(",")]
-    except ValueError:
-        factors = []
-    if not factors or not all(0 < factor < float("inf") for factor in factors):
-        raise UserError(f"--dt: {text!r} is not understood; write positive multiples like 0.5,1,2")
-    return factors
-
-
-def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in rows[0] if rows else ():
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*("" if v is None else f"{v:.5g}" if isinstance(v, float) else str(v) for v in row.values()))
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width).print(table, markup=False)
 
 
 def main() -> None:

@@ -25,9 +25,10 @@ from hjbbench.registry import agent
 
 RECORD_EVERY = 1000
 """Decisions between two rows of diagnostics."""
-VALUE_HORIZONS = 3.0
-"""``value`` follows the generator for this many discount horizons 1/rho; the critic's share of the rest is 5 %."""
-VALUE_STEPS_MAX = 300
+VALUE_HORIZONS = 6.0
+"""``value`` follows the generator for this many discount horizons 1/rho; beyond, the critic weighs e^-6: it values the
+exploring policy, which can be worth several times less than the mean action."""
+VALUE_STEPS_MAX = 1200
 RANGE_RATE = 0.1
 """Share by which each rollout moves the range of rewards."""
 
