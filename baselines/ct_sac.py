@@ -11,6 +11,7 @@ from baselines.replay import Batch
 from baselines.settings import check
 from baselines.soft_actor_critic import SoftActorCritic, SoftActorCriticConfig
 from baselines.soft_agent import SoftActorCriticAgent
+from baselines.warmup import STEPS
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
 
@@ -19,7 +20,7 @@ from hjbbench.registry import agent
 class CtSacConfig:
     """The published settings of most tasks (ct-rl, benchmarks/hyperparams/ct_sac.csv); the discount is the task's."""
 
-    warmup_steps: int = 1000
+    warmup_steps: int = STEPS
     """The shared warm-up; the original's 10 000 random decisions are its budget of a million's hundredth."""
     hidden: tuple[int, ...] = (400, 300)
     learning_rate: float = 7.3e-4

@@ -20,6 +20,7 @@ from baselines.networks import SquashedGaussian
 from baselines.off_policy import OffPolicyAgent
 from baselines.settings import check
 from baselines.value_expansion import BoundedCritic, expand, rollout
+from baselines.warmup import STEPS
 from hjbbench.errors import UserError
 from hjbbench.protocol import Clock, Task
 from hjbbench.registry import agent
@@ -34,7 +35,7 @@ class DhmbpoConfig:
     decision, the model from fewer and smaller batches of data that are never an episode old.
     """
 
-    warmup_steps: int = 1000
+    warmup_steps: int = STEPS
     """The shared warm-up; the original's 5000 random decisions are a fifth of the budgets here."""
     members: int = 8
     model_width: int = 256

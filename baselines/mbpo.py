@@ -13,6 +13,7 @@ from baselines.replay import Batch, Replay
 from baselines.settings import check
 from baselines.soft_actor_critic import Penalty, SoftActorCritic, SoftActorCriticConfig
 from baselines.soft_agent import SoftActorCriticAgent
+from baselines.warmup import STEPS
 from hjbbench.errors import UserError
 from hjbbench.protocol import Clock, Task
 from hjbbench.registry import agent
@@ -33,6 +34,7 @@ class Original:
     retain_epochs: int = 1
     """Epochs whose model rollouts are kept."""
     model_width: int = 200
+    warmup_steps: int = 5000
 
 
 ORIGINAL = {
@@ -43,8 +45,8 @@ ORIGINAL = {
     "humanoid": Original(
         rollout_schedule=(20, 300, 1, 25), target_entropy=-2.0, model_every=1000, retain_epochs=5, model_width=400
     ),
-    "inverted-pendulum": Original(10, (1, 15, 1, 1), target_entropy=-0.05, epoch_steps=250),
-    "inverted-double-pendulum": Original(20, (1, 15, 1, 1), target_entropy=-0.5, epoch_steps=250),
+    "inverted-pendulum": Original(10, (1, 15, 1, 1), -0.05, epoch_steps=250, warmup_steps=500),
+    "inverted-double-pendulum": Original(20, (1, 15, 1, 1), -0.5, epoch_steps=250, warmup_steps=500),
 }
 """By the robot in the task's name, whatever wind it stands in; a task the original never had gets ``Original()``: the
 settings most of these share, and rollouts of one step, which no model error can lead astray."""
@@ -54,8 +56,8 @@ settings most of these share, and rollouts of one step, which no model error can
 class MbpoConfig:
     """The original's settings; None: what the original sets for the robot. The discount is the task's."""
 
-    warmup_steps: int = 1000
-    """The shared warm-up; the original's 5000 random decisions are a fifth of the budgets here."""
+    warmup_steps: int | None = None
+    """None: the shorter of the original's and the shared warm-up; 5000 decisions are a fifth of the budgets here."""
     updates_per_step: int | None = None
     real_share: float = 0.05
     """Share of real transitions in a batch."""
@@ -95,9 +97,10 @@ class Mbpo(SoftActorCriticAgent):
     """MBPO: soft actor-critic on short rollouts of a learned ensemble, many updates per decision."""
 
     def __init__(self, task: Task, env: gym.Env, config: MbpoConfig, seed: int) -> None:
-        super().__init__(task, env, seed, config.warmup_steps, config.batch_size)
-        self.config = config
-        self.original = ORIGINAL.get(task.name.split("/")[-1], Original())
+        self.config, self.original = config, ORIGINAL.get(task.name.split("/")[-1], Original())
+        shared = min(self.original.warmup_steps, STEPS)
+        warmup_steps = shared if config.warmup_steps is None else config.warmup_steps
+        super().__init__(task, env, seed, warmup_steps, config.batch_size)
         entropy = self.original.target_entropy
         self.learner = SoftActorCritic(
             self.obs_dim,

@@ -10,6 +10,7 @@ from baselines.caps import Caps
 from baselines.settings import check
 from baselines.soft_actor_critic import SoftActorCritic, SoftActorCriticConfig
 from baselines.soft_agent import SoftActorCriticAgent
+from baselines.warmup import STEPS
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
 
@@ -18,7 +19,7 @@ from hjbbench.registry import agent
 class SacCapsConfig:
     """SAC as Stable-Baselines3 has it, the penalty's weights as published; the discount is the task's."""
 
-    warmup_steps: int = 1000
+    warmup_steps: int = STEPS
     """The shared warm-up."""
     hidden: tuple[int, ...] = (256, 256)
     learning_rate: float = 3e-4

@@ -70,6 +70,11 @@ def test_settings_are_the_originals_for_its_robots_and_documented_for_others():
     assert build(task_name="locomotion/inverted-pendulum")[0].updates_per_step == 10
     assert build(task_name="locomotion/inverted-pendulum")[0].learner.config.target_entropy == -0.05
     assert build("mbpo-lite", "locomotion/half-cheetah")[0].updates_per_step == 5
+    warmups = [
+        build(task_name=f"locomotion/{name}", warmup_steps=None)[0].warmup_steps
+        for name in ("hopper", "inverted-pendulum")
+    ]
+    assert warmups == [1000, 500]
     pendulum, *_ = build(task_name="control/pendulum")
     assert pendulum.original == Original()
     assert (pendulum.updates_per_step, pendulum.learner.config.target_entropy) == (20, -0.5)
