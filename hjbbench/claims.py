@@ -16,13 +16,14 @@ from hjbbench import evidence
 from hjbbench.errors import UserError, unknown
 from hjbbench.evidence import TaskEvidence
 from hjbbench.registry import all_agents, all_tasks
-from hjbbench.stats.bootstrap import resample
+from hjbbench.stats.bootstrap import percentile_interval, resample, tail_probability
 from hjbbench.stats.comparison import holm
 from hjbbench.stats.ratio import mean_ratio
 from hjbbench.store import Run
 
 MIN_RUNS = 5
-"""Fewer runs than this a side decide nothing: a bootstrap of so few is far too sure of itself."""
+"""Fewer runs than this a side decide nothing: the 5 % bound of four lies where only 0.3 % of the resamples are to pass
+(``expanded_tail``), less than the 4^-4 of their most extreme resample, so no bootstrap of them reaches far enough."""
 N_RESAMPLES = 20_000
 COSTS = ("n_steps", "t_env_s", "n_updates", "t_wall_s")
 ROUGHNESS = ("action_tv_per_s", "action_rate_rms_per_s", "action_jerk_rms_per_s2", "action_mean_freq_hz")
@@ -214,11 +215,10 @@ def _weigh(claim: Claim, runs: Sequence[Run]) -> tuple[Verdict, float | None]:
     per_task = []
     for task, (own, other, says) in found.items():
         row: dict[str, Any] = {"task": task, "n_runs_agent": len(own), "n_runs_baseline": len(other)}
-        estimate, low, high = (None, None, None) if says.reason else _interval(claim, *_bootstrap(claim, {task: says}))
-        per_task.append(row | {"estimate": estimate, "ci_low": low, "ci_high": high, "reason": says.reason or ""})
-    sides = [own for own, _, says in found.values() if says.reason is None]
-    if claim.baseline:
-        sides += [other for _, other, says in found.values() if says.reason is None]
+        figures: dict[str, Any] = {"estimate": None, "ci_low": None, "ci_high": None}
+        if says.reason is None:
+            figures, _ = _bootstrap(claim, {task: says})
+        per_task.append(row | figures | {"reason": says.reason or ""})
     counts = {
         "n_runs_agent": sum(len(own) for own, _, _ in found.values()),
         "n_runs_baseline": sum(len(other) for _, other, _ in found.values()),
@@ -228,30 +228,37 @@ def _weigh(claim: Claim, runs: Sequence[Run]) -> tuple[Verdict, float | None]:
     if not measured:
         reasons = sorted({f"{task}: {says.reason}" for task, (_, _, says) in found.items()})
         return replace(blank, reason="; ".join(reasons) or "no runs on these tasks"), None
-    estimate, samples = _bootstrap(claim, measured)
-    _, low, high = _interval(claim, estimate, samples)
-    draft = replace(blank, verdict="undecided", estimate=estimate, ci_low=low, ci_high=high)
-    fewest = min(map(len, sides))
+    figures, samples = _bootstrap(claim, measured)
+    draft = replace(blank, verdict="undecided", **figures)
+    fewest = min(map(len, _groups(measured)))
     if fewest < MIN_RUNS:
         return replace(draft, reason=f"{fewest} runs on a side; at least {MIN_RUNS} are needed to decide"), None
     met = samples <= claim.demand if claim.kind == "value" else samples >= claim.demand
-    return draft, float(1 + min((~met).sum(), met.sum())) / (len(samples) + 1)
+    return draft, tail_probability((1 + min((~met).sum(), met.sum())) / (len(samples) + 1), fewest)
 
 
-def _bootstrap(claim: Claim, measured: Mapping[str, TaskEvidence]) -> tuple[float, np.ndarray]:
-    """The claim's estimate over the given tasks, and the same of resampled runs."""
+def _groups(measured: Mapping[str, TaskEvidence]) -> list[np.ndarray]:
+    """The groups of runs that are resampled; a claim without a baseline has none on that side."""
+    return [side for says in measured.values() for side in (says.agent, says.baseline) if len(side)]
+
+
+def _bootstrap(claim: Claim, measured: Mapping[str, TaskEvidence]) -> tuple[dict[str, Any], np.ndarray]:
+    """The claim's estimate over the given tasks with its one-sided bounds, and the same estimate of resampled runs.
+
+    The bounds are None where a group has a single run, which bounds nothing.
+    """
     rng = np.random.default_rng(0)  # the same runs give the same verdict
     own = {task: says.agent for task, says in measured.items()}
     if claim.baseline:
         other = {task: says.baseline for task, says in measured.items()}
-        return mean_ratio(other, own, rng=rng, n_resamples=N_RESAMPLES)
-    resampled = [resample(values, rng, N_RESAMPLES).mean(axis=-1) for values in own.values()]
-    return float(np.mean([values.mean() for values in own.values()])), np.mean(resampled, axis=0)
-
-
-def _interval(claim: Claim, estimate: float, samples: np.ndarray) -> tuple[float, float, float]:
-    low, high = np.quantile(samples, [1 - claim.confidence, claim.confidence])
-    return estimate, float(low), float(high)
+        estimate, samples = mean_ratio(other, own, rng=rng, n_resamples=N_RESAMPLES)
+    else:
+        estimate = float(np.mean([values.mean() for values in own.values()]))
+        samples = np.mean([resample(values, rng, N_RESAMPLES).mean(axis=-1) for values in own.values()], axis=0)
+    # One-sided bounds at confidence c are those of the two-sided interval at 2 c - 1.
+    interval = percentile_interval(estimate, samples, _groups(measured), 2 * claim.confidence - 1)
+    low, high = (bound if math.isfinite(bound) else None for bound in (interval.low, interval.high))
+    return {"estimate": estimate, "ci_low": low, "ci_high": high}, samples
 
 
 def _decide(claim: Claim, draft: Verdict, adjusted: Mapping[str, float]) -> Verdict:

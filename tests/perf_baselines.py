@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 
-from baselines.off_policy import OffPolicyAgent
 from baselines.soft_actor_critic import SoftActorCritic, SoftActorCriticConfig
 from hjbbench.registry import get_agent, get_task
 
@@ -28,7 +28,7 @@ def best_seconds(work: Callable[[], object], seconds: float) -> float:
     return best
 
 
-def filled(name: str, n: int) -> OffPolicyAgent:
+def filled(name: str, n: int) -> Any:
     """An agent on the half-cheetah with n random transitions in its buffer."""
     task, entry = get_task(TASK), get_agent(name)
     env = task.make()
@@ -67,18 +67,19 @@ def sac_update_rates(width: int, seconds: float = 6.0) -> dict[str, float]:
 
 
 def mbpo_model_share(n: int = 5000, updates_per_step: int = 20) -> dict[str, float]:
-    """Share of an MBPO run spent on its model, from one warm refit after ``n`` decisions: {"share", "epochs"}."""
+    """Share of an MBPO run spent on its model around decision n: {"share", "epochs"}, the third warm refit timed."""
     agent = filled("mbpo", n)
     agent._fit_model()
-    more = filled("mbpo", 250).replay.all  # what comes in until the next refit
-    agent.replay.extend(more)
-    began = time.perf_counter()
-    epochs = agent._fit_model()["model_epochs"]
-    agent._imagine(1)
-    model_s = time.perf_counter() - began
+    every = agent.original.model_every
+    new = filled("mbpo", 3 * every).replay
+    for refit in range(3):
+        agent.replay.extend(new.split(new.rows[refit * every : (refit + 1) * every]))
+        began = time.perf_counter()
+        epochs = agent._fit_model()["model_epochs"]
+        agent._imagine(1)
+        model_s = time.perf_counter() - began
     update_s = best_seconds(lambda: agent.learner.update(agent.imagined.sample(BATCH)), 2.0)
-    updates_s = agent.original.model_every * updates_per_step * update_s
-    return {"share": model_s / (model_s + updates_s), "epochs": epochs}
+    return {"share": model_s / (model_s + every * updates_per_step * update_s), "epochs": epochs}
 
 
 def dhmbpo_step_ms(name: str = "dhmbpo", seconds: float = 6.0) -> dict[str, float]:

@@ -124,6 +124,41 @@ def test_smoother_only_at_an_equal_return(tmp_path):
     assert "not an equal return" in verdict.reason
 
 
+def test_a_claim_is_decided_beyond_its_one_sided_bounds(tmp_path):
+    """Bounds and p-value of a claim that stands alone say the same, so both are corrected for few runs alike."""
+    for seed in range(6):
+        write_run(tmp_path / "r", "made/up", "a", seed, action_rate=1.0)
+        write_run(tmp_path / "r", "made/up", "b", seed, action_rate=4.0)
+    runs = read_runs(tmp_path / "r")
+
+    def verdict(ratio):
+        return judge(claims(tmp_path, SMOOTHER.replace("2.0", str(ratio))), runs)[0]
+
+    bounds = verdict(2.0)
+    assert bounds.ci_low < bounds.estimate < bounds.ci_high
+    expected = {0.99: ("holds", "undecided"), 1.01: ("undecided", "refuted")}
+    for factor, verdicts in expected.items():
+        assert (verdict(factor * bounds.ci_low).verdict, verdict(factor * bounds.ci_high).verdict) == verdicts
+
+
+def test_only_runs_that_are_evidence_count(tmp_path):
+    for seed in range(6):
+        lost = {"status": "diverged", "error": "nan"} if seed % 3 else {}
+        write_run(tmp_path / "r", "made/up", "a", seed, action_rate=1.0)
+        write_run(tmp_path / "r", "made/up", "b", seed, action_rate=4.0, **lost)
+    (verdict,) = judge(claims(tmp_path, SMOOTHER), read_runs(tmp_path / "r"))
+    assert (verdict.verdict, verdict.n_runs_baseline) == ("undecided", 6)
+    assert "2 runs on a side" in verdict.reason  # finished ones, which alone have a smoothness
+
+
+def test_a_single_run_bounds_no_claim(tmp_path):
+    two_agents(tmp_path / "r", 15.0, 3.0, n_seeds=1)
+    (verdict,) = judge(claims(tmp_path, FASTER), read_runs(tmp_path / "r"))
+    assert verdict.verdict == "undecided"
+    assert verdict.estimate > 1
+    assert verdict.ci_low is verdict.ci_high is verdict.per_task[0]["ci_low"] is None
+
+
 OTHERS = """
 [[claim]]
 name = "value"

@@ -208,7 +208,7 @@ def test_rmst_ratio_is_the_geometric_mean_over_tasks():
 
 def test_rmst_ratio_is_bounded_by_repeated_runs_only():
     times, budget = {"a": np.array(TIMES)}, {"a": BUDGET}
-    ratio = survival.rmst_ratio(times, {"a": [100, 120, 150, 90, 110]}, budget, rng=seeded(0))
+    ratio = survival.rmst_ratio(times, {"a": [100, 120, 150, 90, 110] * 2}, budget, rng=seeded(0))
     assert 2 < ratio.low < ratio.estimate < ratio.high < 5
     single = survival.rmst_ratio(times, {"a": [10]}, budget, rng=seeded(0))
     assert (single.low, single.high) == (-INF, INF)

@@ -1,8 +1,8 @@
-"""Aggregates over runs and tasks, with percentile intervals from a stratified bootstrap.
+"""Aggregates over runs and tasks, with expanded percentile intervals from a stratified bootstrap.
 
 The definitions are those of Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice"
 (NeurIPS 2021, arXiv:2108.13264): a task is a stratum, its runs are resampled with replacement and independently of
-the other tasks; the tasks themselves are fixed.
+the other tasks; the tasks themselves are fixed. Every interval and band is widened for few runs: ``expanded_tail``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def stratified_interval(
     n_resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Percentile interval of a statistic of all runs, resampled within each task.
+    """Expanded percentile interval of a statistic of all runs, resampled within each task.
 
     Few runs make it too narrow. Measured coverage of the 95 % interval of the IQM, 2000 simulated experiments with 1000
     resamples each (standard error 0.01 or less), for runs per task of
@@ -105,7 +105,7 @@ def mean_band(
     curves = np.asarray(curves, dtype=float)
     if curves.ndim != 2 or curves.size == 0 or not np.isfinite(curves).all():
         raise UserError(f"curves of shape {curves.shape}: a table (runs, points) of finite numbers is needed")
-    return _band_of_means([curves], rng, n_resamples, confidence)
+    return band_of_means([curves], rng, n_resamples, confidence)
 
 
 def performance_profile(
@@ -130,7 +130,7 @@ def performance_profile(
     """
     thresholds = _numbers(thresholds)
     above = [(runs[:, None] > thresholds).astype(float) for runs in named_runs(scores, "scores").values()]
-    return _band_of_means(above, rng, n_resamples, confidence)
+    return band_of_means(above, rng, n_resamples, confidence)
 
 
 def named_runs(groups: Mapping[str, ArrayLike], field: str, *, finite: bool = True) -> dict[str, np.ndarray]:
@@ -156,10 +156,37 @@ def resample(runs: np.ndarray, rng: np.random.Generator, n_resamples: int) -> np
     return runs[rng.integers(len(runs), size=(n_resamples, len(runs)))]
 
 
+def expanded_tail(tail: float, n_runs: int) -> float:
+    """Share of resamples to leave beyond a bound that the truth passes with probability ``tail``.
+
+    Resamples of n runs spread less than their statistic does, by sqrt((n - 1) / n), and that spread is itself an
+    estimate. Both are made up for by the quantile Phi(sqrt(n / (n - 1)) t), t being the ``tail`` quantile of Student's
+    distribution with n - 1 degrees of freedom. A symmetric bootstrap of a mean then gives Student's interval.
+
+    Source: the expanded percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap", The
+    American Statistician 69(4), 2015 (arXiv:1411.5279). Of several groups the smallest sets n, as in the author's R
+    package resample: never too narrow for it, but too wide where many groups add their degrees of freedom.
+
+    Args:
+        tail: probability in (0, 1/2] aimed at, on one side.
+        n_runs: runs of the smallest group, at least 2.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(np.sqrt(n_runs / (n_runs - 1)) * stdtrit(n_runs - 1, tail)))
+
+
+def tail_probability(share: float, n_runs: int) -> float:
+    """Probability that a share of resamples on one side of a value stands for: the inverse of ``expanded_tail``."""
+    from scipy.special import ndtri, stdtr
+
+    return float(stdtr(n_runs - 1, np.sqrt((n_runs - 1) / n_runs) * ndtri(share)))
+
+
 def percentile_interval(
     estimate: float, samples: np.ndarray, groups: Iterable[np.ndarray], confidence: float
 ) -> Interval:
-    """Percentile interval of resampled statistics (n_resamples,) over groups of runs.
+    """Expanded percentile interval of resampled statistics (n_resamples,) over groups of runs.
 
     A group of one run resamples to itself only, which would pass for certainty; such an interval is unbounded.
     """
@@ -170,13 +197,14 @@ def percentile_interval(
 def _percentiles(samples: np.ndarray, groups: Iterable[np.ndarray], confidence: float) -> np.ndarray:
     if not 0 < confidence < 1:
         raise UserError(f"confidence {confidence}: a number between 0 and 1 is needed")
-    bounds = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    if min(len(group) for group in groups) == 1:
-        bounds[0], bounds[1] = -np.inf, np.inf
-    return bounds
+    fewest = min(len(group) for group in groups)
+    if fewest == 1:
+        return np.stack([np.full(samples.shape[1:], bound) for bound in (-np.inf, np.inf)])
+    tail = expanded_tail((1 - confidence) / 2, fewest)
+    return np.quantile(samples, [tail, 1 - tail], axis=0)
 
 
-def _band_of_means(strata: list[np.ndarray], rng: np.random.Generator, n_resamples: int, confidence: float) -> Band:
+def band_of_means(strata: list[np.ndarray], rng: np.random.Generator, n_resamples: int, confidence: float) -> Band:
     """Mean over all runs of strata (runs, points), and its band; a resample is a count of draws per run."""
     if n_resamples < 1:
         raise UserError(f"n_resamples {n_resamples}: at least 1 is needed")
