@@ -22,8 +22,8 @@ from hjbbench.stats.ratio import mean_ratio
 from hjbbench.store import Run
 
 MIN_RUNS = 5
-"""Fewer runs than this a side decide nothing: the 5 % bound of four lies where only 0.3 % of the resamples are to pass
-(``expanded_tail``), less than the 4^-4 of their most extreme resample, so no bootstrap of them reaches far enough."""
+"""Fewer runs than this a side decide nothing: a 5 % bound of four runs is to leave out 0.3 % of their resamples
+(``expanded_tail``), but the most extreme one alone, the same run four times, is 4^-4 or 0.4 % of them."""
 N_RESAMPLES = 20_000
 COSTS = ("n_steps", "t_env_s", "n_updates", "t_wall_s")
 ROUGHNESS = ("action_tv_per_s", "action_rate_rms_per_s", "action_jerk_rms_per_s2", "action_mean_freq_hz")

@@ -110,12 +110,24 @@ def report_and_statistics() -> Iterator[Figure]:
     yield Figure("IQM interval, 10 runs x 8 tasks, 50,000 resamples", iqm_interval_seconds(), 0.3, "s")
 
 
+def baselines() -> Iterator[Figure]:
+    """The baselines' updates against Stable-Baselines3's in the same run, and the cost of the model-based ones."""
+    from tests.perf_baselines import dhmbpo_step_ms, mbpo_model_share, sac_update_rates
+
+    for width, limit in ((256, 1.8), (128, 3.0)):
+        rates = sac_update_rates(width)
+        ratio = rates["ours"] / rates["sb3"]
+        yield Figure(f"mbpo's SAC updates over SB3's, 2 x {width}, batch 256", ratio, limit, "times", at_most=False)
+    yield Figure("dhmbpo per decision", dhmbpo_step_ms()["step"], 60, "ms")
+    yield Figure("mbpo's model part at UTD 20", 100 * mbpo_model_share()["share"], 20, "%")
+
+
 def main() -> None:
     import torch
 
     torch.set_num_threads(1)
     missed = 0
-    for measure in (help_time, harness_overhead, lane_change, report_and_statistics):
+    for measure in (help_time, harness_overhead, lane_change, report_and_statistics, baselines):
         for figure in measure():
             print(figure, flush=True)
             missed += not figure.met

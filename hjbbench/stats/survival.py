@@ -137,9 +137,9 @@ def rmst_ratio(
     interval at confidence 0.9. What a baseline would have spent beyond its budget is not counted, so a baseline that
     misses makes the agent look less fast than it is; where both miss everything the ratio is 1 by construction.
 
-    Share of 1000 simulated experiments (5000 resamples each, 1000 for 10 and 20 runs; standard error 0.01 or less) whose
-    lower one-sided 95 % bound lay above the true ratio, 0.05 being right; times log-normal, medians 1 and 2, budget 3,
-    for runs per agent and task of
+    Share of 1000 simulated experiments (5000 resamples each, 1000 for 10 and 20 runs; standard error 0.01 or less)
+    whose lower one-sided 95 % bound lay above the true ratio, 0.05 being right; times log-normal, medians 1 and 2,
+    budget 3, for runs per agent and task of
 
         tasks, sd of log time    3     5     10    20
         1, 0.5                   0.06  0.07  0.06  0.06
