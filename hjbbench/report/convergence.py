@@ -11,7 +11,7 @@ import numpy as np
 from hjbbench.metrics.convergence import hitting_time
 from hjbbench.report.cells import Cell, TaskCells
 from hjbbench.report.standings import SEED
-from hjbbench.stats.bootstrap import Band, Interval
+from hjbbench.stats.bootstrap import Band, Interval, band_of_means
 from hjbbench.stats.comparison import minimum_detectable_ratio
 from hjbbench.stats.survival import ecdf_area, runtime_ecdf
 
@@ -85,15 +85,9 @@ def level_times(cell: Cell, steps: np.ndarray) -> np.ndarray:
 
 def _ecdf_band(times: Mapping[str, np.ndarray], shares: np.ndarray) -> Band:
     """``runtime_ecdf`` with its pointwise percentile band: whole runs are resampled within each task."""
-    rng = np.random.default_rng(SEED)
-    estimate = runtime_ecdf(times, shares)
-    if min(len(runs) for runs in times.values()) == 1:  # resamples to itself only, which would pass for certainty
-        return estimate, np.full_like(estimate, -np.inf), np.full_like(estimate, np.inf)
     reached = [(runs[:, :, None] <= shares).mean(axis=1) for runs in times.values()]
-    counts = [rng.multinomial(len(c), np.full(len(c), 1 / len(c)), size=N_RESAMPLES) for c in reached]
-    curves = np.concatenate(reached)
-    low, high = np.quantile(np.concatenate(counts, axis=1) @ curves / len(curves), [0.025, 0.975], axis=0)
-    return estimate, low, high
+    _, low, high = band_of_means(reached, np.random.default_rng(SEED), N_RESAMPLES, 0.95)
+    return runtime_ecdf(times, shares), low, high
 
 
 def over_cost(cell: Cell, axis: str, n_points: int = 60) -> tuple[np.ndarray, np.ndarray]:
