@@ -16,9 +16,8 @@ from hjbbench.metrics.value_error import relative_l2
 from hjbbench.protocol import Agent, Task
 from hjbbench.seeding import derive_seed
 
-
 VALUE_STATES = 100
-"""Most states a value error is taken over, evenly spaced along the episodes: an agent may need long rollouts for each."""
+"""Most states a value error is taken over, evenly spaced along the episodes: an agent may roll out from each."""
 
 
 class Evaluator:
