@@ -202,3 +202,9 @@ def test_divergence_is_reported() -> None:
         agent.critic.nets["q"].weights[0].fill_(float("nan"))
     with pytest.raises(Diverged, match="test/point"):
         agent.learn(env, CountingClock(200))
+
+
+def test_nothing_is_worth_anything_before_the_first_fit() -> None:
+    env = Point()
+    agent = DiffusionHJB(task_of(), env, SMALL, 0)
+    assert (agent.value(np.full((3, 2), 100.0)) == 0).all()

@@ -216,8 +216,10 @@ class DiffusionHJB:
         """V (n,) of the deterministic policy in reward units, discounted by exp(-rho dt) per decision.
 
         Generator rollouts of every member with opposite noises, and the critic beyond them: the critic alone would
-        count exploration and its entropy bonus.
+        count exploration and its entropy bonus. During the warm-up nothing is known and V is 0.
         """
+        if not self.generator.n_updates:
+            return np.zeros(len(obs), np.float32)
         members, discount = self.config.generator_members, self.critic.discount
         steps = min(VALUE_STEPS_MAX, math.ceil(VALUE_HORIZONS / -math.log(discount)))
         start = torch.as_tensor(obs, dtype=torch.float32, device=self.rng.device)
