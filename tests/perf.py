@@ -82,6 +82,7 @@ def harness_overhead(n_steps: int = 3000) -> Iterator[Figure]:
     per_run_s = median(with_harness() for _ in range(7)) - median(loop(task.make(), lambda: None) for _ in range(7))
     with tempfile.TemporaryDirectory() as folder:
         spec = RunSpec("perf", task.name, "sac", 0, n_steps, n_evals=25, n_eval_episodes=2, wall_limit_s=600)
+        spec.resolve()  # imports the agent's libraries, which it would need without a harness too
         began = time.perf_counter()
         execute(spec, Path(folder))
         whole_s = time.perf_counter() - began
