@@ -39,10 +39,7 @@ def final_scores(runs: Sequence[Run]) -> np.ndarray:
     """Normalised final scores (n_runs,), not below 0; a failed run scores 0."""
     scores = []
     for run in runs:
-        anchors = run.record["reference"]
-        score = (final_mean(run, run.evals, "return_mean") - anchors["random"]) / (
-            anchors["reference"] - anchors["random"]
-        )
+        score = run.score(final_mean(run, run.evals, "return_mean"))
         scores.append(max(score, 0.0) if math.isfinite(score) else 0.0)
     return np.array(scores)
 
@@ -109,8 +106,7 @@ def return_kept(agent: Sequence[Run]) -> TaskEvidence:
         elif sweep is None or not (sweep["dt_factor"] == 1).any():
             return TaskEvidence(reason="no control intervals were swept; name dt_factors in the suite")
         else:
-            anchors = run.record["reference"]
-            score = (sweep["return_mean"] - anchors["random"]) / (anchors["reference"] - anchors["random"])
+            score = run.score(sweep["return_mean"])
             own = score[sweep["dt_factor"] == 1].iloc[0]
             kept.append(max(0.0, float(score.min() / own)) if own > 0 else 0.0)
     return TaskEvidence(agent=np.array(kept))

@@ -98,6 +98,11 @@ class Run:
     path: Path
     record: dict[str, Any]
 
+    def score(self, returns: Any) -> Any:
+        """Normalised score of a return, or a column of them: 0 is the task's lower anchor, 1 its reference."""
+        anchors = self.record["reference"]
+        return (returns - anchors["random"]) / (anchors["reference"] - anchors["random"])
+
     @cached_property
     def evals(self) -> pd.DataFrame:
         """evals.csv as a frame; a run that failed before its first evaluation has no rows."""

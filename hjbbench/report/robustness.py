@@ -41,8 +41,7 @@ def _scores(runs: Sequence[Run]) -> dict[float, np.ndarray]:
     for index, run in enumerate(runs):
         sweep = run.dt_sweep
         if run.record["status"] == "done" and sweep is not None:
-            anchors = run.record["reference"]
-            score = (sweep["return_mean"] - anchors["random"]) / (anchors["reference"] - anchors["random"])
+            score = run.score(sweep["return_mean"])
             swept[index] = dict(zip(sweep["dt_factor"], score.clip(lower=0.0), strict=True))
     factors = {tuple(sorted(scores)) for scores in swept.values()}
     if len(factors) != 1 or len(swept) < sum(run.record["status"] == "done" for run in runs):
