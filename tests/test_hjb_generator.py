@@ -173,6 +173,22 @@ def test_renormalising_changes_no_prediction(ou: LearnedGenerator) -> None:
         torch.testing.assert_close(ou.reward_rate(state, action), reward, rtol=1e-3, atol=1e-3)
 
 
+def test_the_unit_of_the_state_does_not_matter() -> None:
+    """A first look at the data that rescales fresh weights undoes its own standardising; learning then fails."""
+    state, action = grid(50)
+    drifts = []
+    for unit in (1.0, 100.0):
+        replay, rng = Replay(1, 1, torch.device("cpu")), np.random.default_rng(5)
+        for _ in range(600):
+            s, a = rng.uniform(-3, 3, 1), rng.uniform(-1, 1, 1)
+            ds = ou_law(s, a, 0.1)[0]
+            replay.add(unit * (5 + s), a, unit * (5 + s + ds), float(-(s[0] ** 2)), False, 0.1)
+        generator = fitted(replay, 0.1, 100, residual="gaussian")
+        with torch.no_grad():
+            drifts.append(generator.drift(unit * (5 + state), action) / unit)
+    torch.testing.assert_close(drifts[0], drifts[1], rtol=0.02, atol=0.02)
+
+
 def test_energy_distance_is_small_for_one_law_and_large_for_two() -> None:
     rng = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 800, 2, generator=rng)

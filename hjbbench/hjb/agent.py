@@ -121,19 +121,22 @@ class DiffusionHJB:
             )
 
     def _renormalise(self) -> None:
-        if self.generator.n_updates:
+        first = self.targets is None
+        if not first:
             self.generator.judge_residual(self.replay)
         change = self.generator.renormalise(self.replay)
-        for net in (
-            self.policy.net,
-            self.policy.average,
-            *self.critic.nets.values(),
-            *self.critic.target_nets.values(),
-        ):
-            net.rescale_input(*change)
-        if self.targets is None:
+        if first:
+            # Fresh networks are made for standardised inputs: rescaling them would undo the standardising.
             reward = self.replay[:].reward
             self.critic.widen(reward, torch.zeros_like(reward), self.task.terminated is not None, rate=1.0)
+        else:
+            for net in (
+                self.policy.net,
+                self.policy.average,
+                *self.critic.nets.values(),
+                *self.critic.target_nets.values(),
+            ):
+                net.rescale_input(*change)
         self.critic.rescale()
 
     def _update(self) -> None:

@@ -178,7 +178,10 @@ class LearnedGenerator:
 
     @torch.no_grad()
     def renormalise(self, replay: Replay) -> tuple[Tensor, Tensor]:
-        """Adopt the statistics of the data; no prediction changes. Returns what other networks need to follow suit."""
+        """Adopt the statistics of the data; no prediction changes after the first time.
+
+        Returns what other networks need to follow suit.
+        """
         data = replay[:]
         mean, std = data.state.mean(0), data.state.std(0) + 1e-3
         margin = MARGIN * std
@@ -190,12 +193,12 @@ class LearnedGenerator:
         # A coordinate that never moved keeps a unit that is small but not zero.
         spread = torch.maximum(spread, 1e-4 * torch.cat([std / math.sqrt(self.dt), rate_mean[-1:].abs() + 1e-4]))
         change = self.standardise.move(mean, std)
-        for net in (self.net, self.scale_net, self.residual.net):
-            net.rescale_input(*change)
-        unit = torch.cat([spread[:-1] / math.sqrt(self.dt), spread[-1:]])
-        ratio = self.spread / spread
-        self.net.rescale_output(ratio, (self.rate_mean - rate_mean) / unit)
-        if self.n_updates:
+        if self.n_updates:  # a fresh network is made for standardised data, and its function is not worth keeping
+            for net in (self.net, self.scale_net, self.residual.net):
+                net.rescale_input(*change)
+            unit = torch.cat([spread[:-1] / math.sqrt(self.dt), spread[-1:]])
+            ratio = self.spread / spread
+            self.net.rescale_output(ratio, (self.rate_mean - rate_mean) / unit)
             self.error = self.error * ratio
         self.rate_mean, self.spread = rate_mean, spread
         self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size

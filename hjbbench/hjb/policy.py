@@ -88,25 +88,20 @@ class Policy:
         price = self.temperature * critic.reward_range
         state, weight, objective = start, torch.ones(n, device=start.device), torch.zeros(n, device=start.device)
         rate = champ = entropy = torch.zeros((), device=start.device)
-        before: Tensor | None = None
-        action: Tensor | None = None
-        for k in range(steps + 1):
-            if k < steps or smooth or critic.needs_action:
-                action, log_prob, mean = self.sample(state, action_noise[k])
-                if smooth and before is not None:
-                    rate = rate + ((weight > 0) * (mean - before).square().mean(-1)).mean() / (steps * dt**2)
-                before = mean
-            if k == steps:
-                break
-            assert action is not None
-            if k == 0:
-                entropy = -log_prob.mean()
+        action, log_prob, mean = self.sample(state, action_noise[0])
+        for k in range(steps):
             following, reward, terminated = dynamics.step(state, action, noise[k])
             objective = objective + weight * (reward - price * log_prob)
-            if k == 0 and self.config.smoothness == "rate+champ":
-                champ = self._champ(dynamics, state, action, following, dt)
-            state, weight = following, critic.discount * weight * ~terminated
-        objective = objective + weight * critic.value(state, action).mean(0)
+            if k == 0:
+                entropy = -log_prob.mean()
+                if self.config.smoothness == "rate+champ":
+                    champ = self._champ(dynamics, state, action, following, dt)
+            state, weight, before = following, critic.discount * weight * ~terminated, mean
+            action, log_prob, mean = self.sample(state, action_noise[k + 1])
+            if smooth:
+                rate = rate + ((weight > 0) * (mean - before).square().mean(-1)).mean() / (steps * dt**2)
+        # The critic counts entropy from the next decision on; the one it is asked about earns its own.
+        objective = objective + weight * (critic.value(state, action).mean(0) - price * log_prob)
         return Improvement(objective.mean(), entropy, rate, champ)
 
     def _champ(self, dynamics: Dynamics, state: Tensor, action: Tensor, following: Tensor, dt: float) -> Tensor:
