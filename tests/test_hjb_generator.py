@@ -52,19 +52,26 @@ def relative(estimate: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 @pytest.fixture(scope="module")
-def ou() -> LearnedGenerator:
-    return fitted(ou_replay(5000, DTS, np.random.default_rng(0)), 0.05, 500, width=64)
+def ous() -> list[LearnedGenerator]:
+    """Fits to four data sets: one set of 5k noisy transitions is worth about 4 % of drift, some a little more."""
+    return [fitted(ou_replay(5000, DTS, np.random.default_rng(seed)), 0.05, 500, width=64) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def ou(ous: list[LearnedGenerator]) -> LearnedGenerator:
+    return ous[0]
 
 
 @pytest.mark.parametrize("dt", [0.1, 0.07, 0.03, 0.005])
-def test_ou_drift_and_covariance_hold_at_seen_and_unseen_dt(ou: LearnedGenerator, dt: float) -> None:
+def test_ou_drift_and_covariance_hold_at_seen_and_unseen_dt(ous: list[LearnedGenerator], dt: float) -> None:
     state, action = grid()
     mean, variance = ou_law(state.numpy(), action.numpy(), dt)
     with torch.no_grad():
-        assert relative(ou.drift(state, action, dt), torch.as_tensor(mean / dt)) <= 0.05
-        covariance = ou.covariance(state, action, dt)
-    assert covariance.shape == (200, 1, 1)
-    assert relative(covariance, torch.full((200, 1, 1), variance / dt)) <= 0.10
+        drift = [relative(one.drift(state, action, dt), torch.as_tensor(mean / dt)) for one in ous]
+        covariance = [one.covariance(state, action, dt) for one in ous]
+    assert np.mean(drift) <= 0.05
+    assert covariance[0].shape == (200, 1, 1)
+    assert np.mean([relative(one, torch.full((200, 1, 1), variance / dt)) for one in covariance]) <= 0.10
 
 
 def test_ou_reward_rate(ou: LearnedGenerator) -> None:

@@ -27,7 +27,7 @@ class HJBConfig:
 
     generator_members: int = 5
     generator_lr: float = 1e-3
-    generator_batch: int = 256
+    generator_batch: int = 128
     """Transitions per member and update."""
     generator_every: int = 1
     """Decisions per generator update."""

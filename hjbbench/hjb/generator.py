@@ -9,6 +9,7 @@ residual z and is used where it beats a normal z. All are trained on likelihood 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from torch import Tensor
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
 from hjbbench.hjb.folds import Folds
-from hjbbench.hjb.networks import Ensemble, Standardiser, adamw
+from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
 from hjbbench.hjb.replay import Batch, Replay
 from hjbbench.hjb.residual import ResidualField, energy_score
 
@@ -27,7 +28,9 @@ LEAST_ERROR = 1e-3
 """In normalised units: no coordinate is worth more than a thousand times a poorly predicted one."""
 ERROR_RATE = 0.02
 """Averaging rate of the held-out errors."""
-PRIOR = 1500.0
+AVERAGE_RATE = 0.01
+"""Averaging rate, per update, of the members' weights that predict: small batches shake the newest ones."""
+PRIOR = 1000.0
 """Strength of the members' weight decay in transitions: a fixed normal prior counts less as data grow."""
 MARGIN = 0.5
 """Sampled states stay within the data's range widened by this many standard deviations."""
@@ -59,12 +62,13 @@ class LearnedGenerator:
         self.standardise = Standardiser(obs_dim, device)
         self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng).to(device)
         self.scale_net = Ensemble(1, n_in, obs_dim, config.width, 2, rng, zero_output=True).to(device)
+        self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = adamw(self.net.parameters(), config.generator_lr)
         self.scale_optimiser = adamw(self.scale_net.parameters(), config.generator_lr)
         self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
         with torch.no_grad():
             # A dt never trained on must not enter through a random weight: the drift and scale of the nearest dt hold.
-            for net in (self.net, self.scale_net, self.residual.net):
+            for net in (self.net, self.average, self.scale_net, self.residual.net):
                 net.weights[0][:, n_in - 1] = 0
         zeros = torch.zeros(obs_dim + 1, device=device)
         # Of the increments: mean rate, and standard deviation per square root of a second (the reward's: of its rate).
@@ -78,9 +82,11 @@ class LearnedGenerator:
     # The law of one decision ------------------------------------------------------------------------------------------
 
     def _inputs(self, state: Tensor, action: Tensor, dt: Tensor | float) -> Tensor:
-        ratio = dt.log() - math.log(self.dt) if isinstance(dt, Tensor) else torch.tensor(math.log(dt / self.dt))
-        ratio = DT_FEATURE * ratio
-        return torch.cat([self.standardise(state), action, ratio.to(state)[..., None].expand(*state.shape[:-1], 1)], -1)
+        if isinstance(dt, Tensor):
+            feature = DT_FEATURE * (dt.log() - math.log(self.dt))[..., None]
+        else:
+            feature = state.new_full((*state.shape[:-1], 1), DT_FEATURE * math.log(dt / self.dt))
+        return torch.cat([self.standardise(state), action, feature], -1)
 
     def _log_scale(self, x: Tensor) -> Tensor:
         # Within a factor of e^3 of the held-out error: the likelihood has no bottom on a deterministic plant.
@@ -104,7 +110,7 @@ class LearnedGenerator:
         """
         n, d = state.shape
         x = self._inputs(state, action, self.dt)
-        mean = self.net(self._in_blocks(x)).flatten(0, 1)[:n]
+        mean = self.average(self._in_blocks(x)).flatten(0, 1)[:n]
         unit = math.sqrt(self.dt) * self.spread[:d]
         next_state = torch.addcmul(state + self.dt * self.rate_mean[:d], unit, mean[:, :d])
         if self.config.residual != "deterministic":
@@ -112,7 +118,7 @@ class LearnedGenerator:
                 z = self.residual.sample(noise, x, self.residual_calls)
                 kick = unit * self._log_scale(x).exp() * z
             next_state = next_state + kick
-        next_state = torch.minimum(torch.maximum(next_state, self.low), self.high)
+        next_state = next_state.clamp(self.low, self.high)
         reward = self.dt * (self.rate_mean[d] + self.spread[d] * mean[:, d])
         if self._terminated is None:
             return Step(next_state, reward, torch.zeros(n, dtype=torch.bool, device=state.device))
@@ -122,7 +128,7 @@ class LearnedGenerator:
     def drift(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
         """b = E[ds]/dt, (n, obs_dim), the mean over the members."""
         dt = self.dt if dt is None else dt
-        mean = self.net(self._inputs(state, action, dt)).mean(0)[:, : self.obs_dim]
+        mean = self.average(self._inputs(state, action, dt)).mean(0)[:, : self.obs_dim]
         return self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
 
     def scale(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
@@ -150,14 +156,14 @@ class LearnedGenerator:
         """Next states (n, obs_dim) after ``dt`` seconds."""
         dt = self.dt if dt is None else dt
         x = self._inputs(state, action, dt)
-        mean = self.net(self._in_blocks(x)).flatten(0, 1)[: len(x), : self.obs_dim]
+        mean = self.average(self._in_blocks(x)).flatten(0, 1)[: len(x), : self.obs_dim]
         z = self.residual.sample(self.noise(1, len(x), rng)[0], x, self.residual_calls)
         drift = self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
         return state + dt * drift + math.sqrt(dt) * self.scale(state, action, dt) * z
 
     def reward_rate(self, state: Tensor, action: Tensor) -> Tensor:
         """Expected reward per second, (n,), the mean over the members."""
-        mean = self.net(self._inputs(state, action, self.dt)).mean(0)[:, self.obs_dim]
+        mean = self.average(self._inputs(state, action, self.dt)).mean(0)[:, self.obs_dim]
         return self.rate_mean[-1] + self.spread[-1] * mean
 
     # Learning ---------------------------------------------------------------------------------------------------------
@@ -169,10 +175,10 @@ class LearnedGenerator:
         rate = (batch.reward[..., None] / dt - self.rate_mean[-1]) / self.spread[-1]
         return torch.cat([ds, rate], -1)
 
-    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _predict(self, net: Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
         """Network inputs, and means of ``_targets``, for a batch (members, n)."""
         x = self._inputs(batch.state, batch.action, batch.dt)
-        mean = self.net(x)
+        mean = net(x)
         factor = (batch.dt[..., None] / self.dt).sqrt()  # a drift grows as dt where the noise grows as sqrt(dt)
         return x, torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1)
 
@@ -194,11 +200,12 @@ class LearnedGenerator:
         spread = torch.maximum(spread, 1e-4 * torch.cat([std / math.sqrt(self.dt), rate_mean[-1:].abs() + 1e-4]))
         change = self.standardise.move(mean, std)
         if self.n_updates:  # a fresh network is made for standardised data, and its function is not worth keeping
-            for net in (self.net, self.scale_net, self.residual.net):
+            for net in (self.net, self.average, self.scale_net, self.residual.net):
                 net.rescale_input(*change)
             unit = torch.cat([spread[:-1] / math.sqrt(self.dt), spread[-1:]])
             ratio = self.spread / spread
-            self.net.rescale_output(ratio, (self.rate_mean - rate_mean) / unit)
+            for net in (self.net, self.average):
+                net.rescale_output(ratio, (self.rate_mean - rate_mean) / unit)
             self.error = self.error * ratio
         self.rate_mean, self.spread = rate_mean, spread
         self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size
@@ -208,12 +215,13 @@ class LearnedGenerator:
         """Gradient steps on the likelihood: of the members on their folds, of the scale on what they have not seen."""
         for _ in range(n_updates):
             batch = replay[self.folds.training(replay.size, self.config.generator_batch, self._rng)]
-            _, mean = self._predict(batch)
+            _, mean = self._predict(self.net, batch)
             # Each coordinate counts in units of its own held-out error; errors within one are taken as alike.
             loss = ((self._targets(batch) - mean) / self.error).square().mean((1, 2)).sum()
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
+            follow(self.average, self.net, AVERAGE_RATE)
             self.n_updates += 1
             if self.n_updates % self.config.scale_every == 0:
                 self._fit_scale(replay)
@@ -225,7 +233,7 @@ class LearnedGenerator:
         """Network inputs and errors of about n transitions, each predicted by the member that has not seen it."""
         with torch.no_grad():
             batch = replay[self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng)]
-            x, mean = self._predict(batch)
+            x, mean = self._predict(self.average, batch)
             return x.flatten(0, 1), (self._targets(batch) - mean).flatten(0, 1)
 
     def _fit_scale(self, replay: Replay) -> None:
@@ -278,22 +286,16 @@ class LearnedGenerator:
         "gain_of_diffusion",
     )
 
+    def _modules(self) -> dict[str, Any]:
+        names = ("standardise", "net", "average", "optimiser", "scale_net", "scale_optimiser", "residual")
+        return {name: getattr(self, name) for name in names}
+
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.STATISTICS} | {
-            "standardise": self.standardise.state_dict(),
-            "net": self.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scale_net": self.scale_net.state_dict(),
-            "scale_optimiser": self.scale_optimiser.state_dict(),
-            "residual": self.residual.state_dict(),
-        }
+        statistics = {name: getattr(self, name) for name in self.STATISTICS}
+        return statistics | {name: module.state_dict() for name, module in self._modules().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in self.STATISTICS:
             setattr(self, name, state[name])
-        self.standardise.load_state_dict(state["standardise"])
-        self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scale_net.load_state_dict(state["scale_net"])
-        self.scale_optimiser.load_state_dict(state["scale_optimiser"])
-        self.residual.load_state_dict(state["residual"])
+        for name, module in self._modules().items():
+            module.load_state_dict(state[name])

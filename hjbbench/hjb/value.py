@@ -8,7 +8,6 @@ policy, so V is the mean of Q under it. The entropy bonus counts from the next d
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import torch
@@ -121,8 +120,12 @@ class Critic:
 
     @torch.no_grad()
     def rescale(self) -> None:
-        """Let the networks' unit follow the reward range; no value changes."""
-        unit = self.reward_range / math.sqrt(1 - self.discount)
+        """Let the networks' unit, half of what values can span, follow the reward range; no value changes.
+
+        The unit decides how far one step of Adam moves a value: in smaller ones values lag behind the policy.
+        """
+        low, high = self.value_range()
+        unit = (high - low) / 2
         ratio = (self.unit / unit)[None]
         for nets in (self.nets, self.target_nets):
             for net in nets.values():
