@@ -27,7 +27,7 @@ SMALL = HJBConfig(
     generator_batch=32,
     generator_first_updates=20,
     policy_first_updates=20,
-    renormalise_every=50,
+    look_every=50,
 )
 
 

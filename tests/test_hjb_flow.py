@@ -28,8 +28,11 @@ class KnownOU:
     def noise(self, n_steps: int, n: int, rng: torch.Generator, antithetic: bool = False) -> Tensor:
         return paired_noise(n_steps, n, 1, rng, antithetic)
 
-    def step(self, state: Tensor, action: Tensor, noise: Tensor) -> Step:
-        following = state + self.dt * self.drift(state, action) + math.sqrt(self.dt) * self.sigma * noise
+    def kick(self, state: Tensor, action: Tensor, noise: Tensor) -> Tensor:
+        return math.sqrt(self.dt) * self.sigma * noise
+
+    def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
+        following = state + self.dt * self.drift(state, action) + kick
         reward = self.dt * self.reward_rate(state, action)
         return Step(following, reward, torch.zeros(len(state), dtype=torch.bool))
 

@@ -36,7 +36,7 @@ def ou_replay(n: int, dts: tuple[float, ...], rng: np.random.Generator) -> Repla
 
 def fitted(replay: Replay, dt: float, n_updates: int, **settings) -> LearnedGenerator:
     generator = LearnedGenerator(1, 1, dt, None, HJBConfig(**settings), torch.Generator().manual_seed(1))
-    generator.renormalise(replay)
+    generator.look(replay)
     generator.fit(replay, n_updates)
     generator.judge_residual(replay)
     return generator
@@ -170,14 +170,19 @@ def test_a_fresh_field_is_exactly_the_gaussian() -> None:
         assert torch.equal(field.sample(noise.clamp(-8, 8), torch.randn(50, 3), calls), noise.clamp(-8, 8))
 
 
-def test_renormalising_changes_no_prediction(ou: LearnedGenerator) -> None:
+def test_a_later_look_widens_the_range_and_changes_no_prediction(ou: LearnedGenerator) -> None:
     state, action = grid(50)
+    low, high = ou.low.clone(), ou.high.clone()
     with torch.no_grad():
         drift, scale, reward = ou.drift(state, action), ou.scale(state, action), ou.reward_rate(state, action)
-        ou.renormalise(ou_replay(3000, (0.03, 0.3), np.random.default_rng(9)))
-        torch.testing.assert_close(ou.drift(state, action), drift, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(ou.scale(state, action), scale, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(ou.reward_rate(state, action), reward, rtol=1e-3, atol=1e-3)
+        wide = ou_replay(3000, (0.03, 0.3), np.random.default_rng(9))
+        wide.add(np.array([50.0]), np.zeros(1), np.array([60.0]), 0.0, False, 0.1)
+        ou.look(wide)
+        assert torch.equal(ou.drift(state, action), drift)
+        assert torch.equal(ou.scale(state, action), scale)
+        assert torch.equal(ou.reward_rate(state, action), reward)
+    assert ou.high > 60.0 > high
+    ou.low, ou.high = low, high
 
 
 def test_the_unit_of_the_state_does_not_matter() -> None:

@@ -44,9 +44,11 @@ class Track:
     def noise(self, n_steps: int, n: int, rng: torch.Generator, antithetic: bool = False) -> Tensor:
         return paired_noise(n_steps, n, 1, rng, antithetic)
 
-    def step(self, state: Tensor, action: Tensor, noise: Tensor) -> Step:
+    def kick(self, state: Tensor, action: Tensor, noise: Tensor) -> Tensor:
+        return math.sqrt(self.dt) * 0.1 * noise
+
+    def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
         reward = self.dt * self.reward_rate(state, action)
-        kick = math.sqrt(self.dt) * 0.1 * noise
         return Step(state + self.dt * action + kick, reward, torch.zeros(len(state), dtype=torch.bool))
 
     def drift(self, state: Tensor, action: Tensor) -> Tensor:
@@ -122,7 +124,7 @@ def learned(rng: torch.Generator) -> tuple[LearnedGenerator, Replay]:
         state, action = numbers.uniform(-1, 1, 1), numbers.uniform(-1, 1, 1)
         replay.add(state, action, state + 0.1 * action, float(-0.1 * (state + action)[0] ** 2), False, 0.1)
     generator = LearnedGenerator(1, 1, 0.1, None, HJBConfig(width=32), rng)
-    generator.renormalise(replay)
+    generator.look(replay)
     generator.fit(replay, 50)
     return generator, replay
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hjbbench.errors import Diverged, UserError
+from hjbbench.hjb.compiling import COMPILE_FROM, can_compile
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.diagnostics import measure
 from hjbbench.hjb.flow import HamiltonianFlow, Rollout, Targets
@@ -60,6 +61,9 @@ class DiffusionHJB:
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
         """Act, store, improve, until the clock stops; raises UserError and Diverged with the task's name."""
+        if clock.budget_steps >= COMPILE_FROM and can_compile(self.rng.device):
+            for part in (self.generator, self.policy, self.critic, self.flow):
+                part.compile()
         obs, length = env.reset()[0], 0
         while clock.running:
             action = self._explore(obs)
@@ -68,8 +72,8 @@ class DiffusionHJB:
                 raise UserError(f"task {self.task.name!r}: observation is {next_obs}, must be finite")
             self.replay.add(obs, action, next_obs, float(reward), bool(terminated), self.task.dt)
             length += 1
-            # One long random episode may end up where no policy will be, and every rollout would start there.
-            cut = self.replay.size <= self._warmup and length >= self.config.warmup_episode
+            # One long early episode may end up where no good policy will be, and every rollout would start there.
+            cut = self.replay.size <= self.config.short_until and length >= self.config.short_episode
             ended = terminated or truncated or cut
             if ended:
                 self.replay.end_episode()
@@ -101,8 +105,8 @@ class DiffusionHJB:
         began = time.perf_counter()
         if first:
             self._check_reward()
-        if first or size % config.renormalise_every == 0:
-            self._renormalise()
+        if first or size % config.look_every == 0:
+            self._look()
         self.generator.fit(self.replay, config.generator_first_updates if first else size % config.generator_every == 0)
         if first:
             self.generator.judge_residual(self.replay)
@@ -120,23 +124,14 @@ class DiffusionHJB:
                 "and no episode can end early; it must depend on the state or the action"
             )
 
-    def _renormalise(self) -> None:
-        first = self.targets is None
-        if not first:
-            self.generator.judge_residual(self.replay)
-        change = self.generator.renormalise(self.replay)
-        if first:
-            # Fresh networks are made for standardised inputs: rescaling them would undo the standardising.
+    def _look(self) -> None:
+        """Let ranges and units follow the data."""
+        if self.targets is None:
             reward = self.replay[:].reward
             self.critic.widen(reward, torch.zeros_like(reward), self.task.terminated is not None, rate=1.0)
         else:
-            for net in (
-                self.policy.net,
-                self.policy.average,
-                *self.critic.nets.values(),
-                *self.critic.target_nets.values(),
-            ):
-                net.rescale_input(*change)
+            self.generator.judge_residual(self.replay)
+        self.generator.look(self.replay)
         self.critic.rescale()
 
     def _update(self) -> None:
@@ -190,15 +185,7 @@ class DiffusionHJB:
             here, there = policy_action.chunk(2)
             following = self.critic.bounded_target(real.next_state, there) - price * log_prob[len(here) :]
             anchor = real.reward + discount * (1 - real.terminated) * following
-        error = torch.cat(
-            [
-                # Rollout actions are the policy's own: A - A(pi) has mean 0 there and V alone is Q.
-                self.critic.value(state, action) - target,
-                self.critic.q(real.state, real.action, here) - anchor,
-            ],
-            1,
-        )
-        return self.critic.descend(error)
+        return self.critic.descend(self.critic.errors(state, action, target, real.state, real.action, here, anchor))
 
     # What the harness asks --------------------------------------------------------------------------------------------
 
@@ -231,7 +218,9 @@ class DiffusionHJB:
         total, weight = torch.zeros(len(state), device=state.device), torch.ones(len(state), device=state.device)
         for _ in range(steps):
             noise = self.generator.noise(1, len(state), rng, antithetic=True)[0]
-            state, reward, terminated = self.generator.step(state, self.policy.mean(state), noise)
+            action = self.policy.mean(state)
+            kick = self.generator.kick(state, action, noise)
+            state, reward, terminated = self.generator.step(state, action, kick)
             total = total + weight * reward
             weight = discount * weight * ~terminated
         total = total + weight * self.critic.value(state, self.policy.mean(state)).mean(0)

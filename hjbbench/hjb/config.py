@@ -18,8 +18,10 @@ class HJBConfig:
     """"cpu" or "cuda"."""
     warmup_steps: int = 1000
     """Uniformly random decisions before learning starts."""
-    warmup_episode: int = 200
-    """Decisions after which the warm-up resets the environment."""
+    short_episode: int = 200
+    """Decisions after which an early episode is reset: a robot that falls on its back must not stay there for long."""
+    short_until: int = 3000
+    """Decisions until which episodes are short."""
     width: int = 128
     """Hidden units of every network."""
     batch: int = 125
@@ -93,8 +95,8 @@ class HJBConfig:
     smoothness_max: float = 1.0
     """Highest weight of the penalty, in reward ranges."""
 
-    renormalise_every: int = 1000
-    """Decisions between two looks at the data's statistics."""
+    look_every: int = 1000
+    """Decisions between two looks at the data's ranges."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -115,7 +117,7 @@ class HJBConfig:
 
 
 ZERO_FREE = {
-    "warmup_episode",
+    "short_episode",
     "scale_every",
     "width",
     "batch",
@@ -130,6 +132,6 @@ ZERO_FREE = {
     "critics_in_target",
     "policy_steps",
     "policy_every",
-    "renormalise_every",
+    "look_every",
 }
 """Whole numbers that must be at least 1."""

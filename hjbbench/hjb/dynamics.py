@@ -34,7 +34,11 @@ class Dynamics(Protocol):
         """Driving noise (n_steps, n, noise_dim); antithetic: rows 2i and 2i+1 carry opposite noise."""
         ...
 
-    def step(self, state: Tensor, action: Tensor, noise: Tensor) -> Step:
+    def kick(self, state: Tensor, action: Tensor, noise: Tensor) -> Tensor:
+        """What ``noise`` (..., n, noise_dim) does to the decisions, as ``step`` takes it; no gradient."""
+        ...
+
+    def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
         """One decision, differentiable in state and action. Row blocks may belong to different ensemble members."""
         ...
 

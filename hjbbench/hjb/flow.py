@@ -10,13 +10,15 @@ the gradient form of the residual are here to compare with.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from hjbbench.hjb.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
-from hjbbench.hjb.dynamics import Dynamics
+from hjbbench.hjb.dynamics import Dynamics, Step
 from hjbbench.hjb.value import Critic
 
 
@@ -51,16 +53,28 @@ class Targets(NamedTuple):
     value: Tensor
 
 
+def advance(
+    dynamics: Dynamics, policy: StochasticPolicy, state: Tensor, action_noise: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor, Step]:
+    """One decision of the policy: actions, their log densities, and what follows."""
+    action, log_prob, _ = policy.sample(state, action_noise)
+    return action, log_prob, dynamics.step(state, action, dynamics.kick(state, action, noise))
+
+
 @torch.no_grad()
 def roll_out(
-    dynamics: Dynamics, policy: StochasticPolicy, start: Tensor, action_noise: Tensor, noise: Tensor
+    dynamics: Dynamics,
+    policy: StochasticPolicy,
+    start: Tensor,
+    action_noise: Tensor,
+    noise: Tensor,
+    advance: Callable[..., tuple[Tensor, Tensor, Step]] = advance,
 ) -> Rollout:
     """Follow the policy from ``start`` (n, obs_dim) for as many decisions as ``noise`` (H, n, .) has."""
     state, alive = start, torch.ones(len(start), device=start.device)
     states, actions, log_probs, rewards, alives = [start], [], [], [], [alive]
     for k in range(len(noise)):
-        action, log_prob, _ = policy.sample(state, action_noise[k])
-        state, reward, terminated = dynamics.step(state, action, noise[k])
+        action, log_prob, (state, reward, terminated) = advance(dynamics, policy, state, action_noise[k], noise[k])
         alive = alive * ~terminated
         states.append(state)
         actions.append(action)
@@ -98,6 +112,11 @@ class HamiltonianFlow:
     ) -> None:  # fmt: skip
         self.dynamics, self.policy, self.critic, self.config = dynamics, policy, critic, config
         self._action_dim, self._rng = action_dim, rng
+        self._advance = advance
+
+    def compile(self) -> None:
+        """Roll out with fused kernels from now on."""
+        self._advance = compiled(advance)
 
     @property
     def step_decisions(self) -> float:
@@ -119,7 +138,7 @@ class HamiltonianFlow:
         if self.config.antithetic:
             action_noise[:, 1::2] = action_noise[:, : n - n % 2 : 2]
         noise = self.dynamics.noise(h, n, self._rng, self.config.antithetic)
-        return roll_out(self.dynamics, self.policy, start, action_noise, noise)
+        return roll_out(self.dynamics, self.policy, start, action_noise, noise, self._advance)
 
     @torch.no_grad()
     def targets(self, rollout: Rollout, price: Tensor) -> Targets:

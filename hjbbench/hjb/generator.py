@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hjbbench.hjb.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
 from hjbbench.hjb.folds import Folds
@@ -78,6 +79,11 @@ class LearnedGenerator:
         self.residual_calls = config.residual_calls if config.residual == "diffusion" else 0
         self.gain_of_diffusion = 0.0
         self.n_updates = 0
+        self._loss = self._misfit
+
+    def compile(self) -> None:
+        """Fit with fused kernels from now on."""
+        self._loss = compiled(self._misfit)
 
     # The law of one decision ------------------------------------------------------------------------------------------
 
@@ -103,21 +109,25 @@ class LearnedGenerator:
     def noise(self, n_steps: int, n: int, rng: torch.Generator, antithetic: bool = False) -> Tensor:
         return paired_noise(n_steps, n, self.obs_dim, rng, antithetic)
 
-    def step(self, state: Tensor, action: Tensor, noise: Tensor) -> Step:
+    @torch.no_grad()
+    def kick(self, state: Tensor, action: Tensor, noise: Tensor) -> Tensor:
+        """The random part sqrt(dt) g z of increments, for standard normal ``noise`` (n, obs_dim) or (k, n, obs_dim)."""
+        if self.config.residual == "deterministic":
+            return torch.zeros_like(noise)
+        x = self._inputs(state, action, self.dt)
+        z = self.residual.sample(noise, x, self.residual_calls)
+        return math.sqrt(self.dt) * self.spread[:-1] * self._log_scale(x).exp() * z
+
+    def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
         """One decision of every row, each under one member; row blocks of equal size belong to the same member.
 
-        Gradients flow through the drift and the reward; the noise is treated as given.
+        Gradients flow through the drift and the reward.
         """
         n, d = state.shape
         x = self._inputs(state, action, self.dt)
         mean = self.average(self._in_blocks(x)).flatten(0, 1)[:n]
         unit = math.sqrt(self.dt) * self.spread[:d]
-        next_state = torch.addcmul(state + self.dt * self.rate_mean[:d], unit, mean[:, :d])
-        if self.config.residual != "deterministic":
-            with torch.no_grad():
-                z = self.residual.sample(noise, x, self.residual_calls)
-                kick = unit * self._log_scale(x).exp() * z
-            next_state = next_state + kick
+        next_state = torch.addcmul(state + self.dt * self.rate_mean[:d] + kick, unit, mean[:, :d])
         next_state = next_state.clamp(self.low, self.high)
         reward = self.dt * (self.rate_mean[d] + self.spread[d] * mean[:, d])
         if self._terminated is None:
@@ -183,41 +193,32 @@ class LearnedGenerator:
         return x, torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1)
 
     @torch.no_grad()
-    def renormalise(self, replay: Replay) -> tuple[Tensor, Tensor]:
-        """Adopt the statistics of the data; no prediction changes after the first time.
+    def look(self, replay: Replay) -> None:
+        """Adopt the range of the data and, at the first look, its statistics as the networks' units.
 
-        Returns what other networks need to follow suit.
+        The units stay: networks whose weights were rescaled to follow them predicted worse ever after.
         """
         data = replay[:]
         mean, std = data.state.mean(0), data.state.std(0) + 1e-3
         margin = MARGIN * std
         self.low, self.high = data.next_state.amin(0) - margin, data.next_state.amax(0) + margin
+        self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size
+        if self.n_updates:
+            return
+        self.standardise.adopt(mean, std)
         dt = data.dt[:, None]
         ds = data.next_state - data.state
-        rate_mean = torch.cat([ds.mean(0) / dt.mean(), (data.reward / data.dt).mean()[None]])
-        spread = torch.cat([((ds - dt * rate_mean[:-1]) / dt.sqrt()).std(0), (data.reward / data.dt).std()[None]])
+        self.rate_mean = torch.cat([ds.mean(0) / dt.mean(), (data.reward / data.dt).mean()[None]])
+        spread = torch.cat([((ds - dt * self.rate_mean[:-1]) / dt.sqrt()).std(0), (data.reward / data.dt).std()[None]])
         # A coordinate that never moved keeps a unit that is small but not zero.
-        spread = torch.maximum(spread, 1e-4 * torch.cat([std / math.sqrt(self.dt), rate_mean[-1:].abs() + 1e-4]))
-        change = self.standardise.move(mean, std)
-        if self.n_updates:  # a fresh network is made for standardised data, and its function is not worth keeping
-            for net in (self.net, self.average, self.scale_net, self.residual.net):
-                net.rescale_input(*change)
-            unit = torch.cat([spread[:-1] / math.sqrt(self.dt), spread[-1:]])
-            ratio = self.spread / spread
-            for net in (self.net, self.average):
-                net.rescale_output(ratio, (self.rate_mean - rate_mean) / unit)
-            self.error = self.error * ratio
-        self.rate_mean, self.spread = rate_mean, spread
-        self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size
-        return change
+        least = torch.cat([std / math.sqrt(self.dt), self.rate_mean[-1:].abs() + 1e-4])
+        self.spread = torch.maximum(spread, 1e-4 * least)
 
     def fit(self, replay: Replay, n_updates: int) -> None:
         """Gradient steps on the likelihood: of the members on their folds, of the scale on what they have not seen."""
         for _ in range(n_updates):
             batch = replay[self.folds.training(replay.size, self.config.generator_batch, self._rng)]
-            _, mean = self._predict(self.net, batch)
-            # Each coordinate counts in units of its own held-out error; errors within one are taken as alike.
-            loss = ((self._targets(batch) - mean) / self.error).square().mean((1, 2)).sum()
+            loss = self._loss(batch)
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
@@ -228,6 +229,15 @@ class LearnedGenerator:
             if self.config.residual in ("auto", "diffusion") and self.n_updates % self.config.residual_every == 0:
                 z, condition = self.residuals(replay, self.config.generator_batch // 2)
                 self.residual.fit(z, condition, self._rng)
+
+    def _misfit(self, batch: Batch) -> Tensor:
+        """Sum over the members of their mean squared errors, each coordinate over its own held-out error.
+
+        Over the square of it, the likelihood's weight, the poorly predicted coordinates hardly count and stay poorly
+        predicted; the half-way weight is that of the beta-NLL loss (Seitzer et al., 2022, beta = 1/2).
+        """
+        _, mean = self._predict(self.net, batch)
+        return ((self._targets(batch) - mean).square() / self.error).mean((1, 2)).sum()
 
     def _held_out(self, replay: Replay, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Network inputs and errors of about n transitions, each predicted by the member that has not seen it."""

@@ -55,19 +55,10 @@ class Ensemble(nn.Module):
         return x
 
     @torch.no_grad()
-    def rescale_input(self, ratio: Tensor, shift: Tensor) -> None:
-        """Keep the function when its first inputs x become x', with x = ratio x' + shift (both (k,))."""
-        k = len(ratio)
-        weight = self.weights[0]
-        self.biases[0] += (shift[:, None] * weight[:, :k]).sum(1, keepdim=True)
-        weight[:, :k] *= ratio[:, None]
-
-    @torch.no_grad()
-    def rescale_output(self, ratio: Tensor, shift: Tensor) -> None:
-        """Replace the first outputs y by ratio y + shift (both (k,))."""
-        k = len(ratio)
-        self.weights[-1][..., :k] *= ratio
-        self.biases[-1][..., :k] = self.biases[-1][..., :k] * ratio + shift
+    def rescale_output(self, ratio: Tensor) -> None:
+        """Multiply the outputs by ``ratio``."""
+        self.weights[-1] *= ratio
+        self.biases[-1] *= ratio
 
 
 class Standardiser:
@@ -84,18 +75,15 @@ class Standardiser:
     def __call__(self, x: Tensor) -> Tensor:
         return torch.addcmul(self._offset, x, self._gain)
 
-    def move(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """Adopt new statistics; returns what ``Ensemble.rescale_input`` needs to keep its function."""
-        ratio, shift = std / self.std, (mean - self.mean) / self.std
+    def adopt(self, mean: Tensor, std: Tensor) -> None:
         self.mean, self.std = mean, std
         self._apply_terms()
-        return ratio, shift
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "std": self.std}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.move(state["mean"], state["std"])
+        self.adopt(state["mean"], state["std"])
 
 
 def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> torch.optim.AdamW:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hjbbench.hjb.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Dynamics
 from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
@@ -61,6 +62,11 @@ class Policy:
         self.optimiser = adamw(self.net.parameters(), config.policy_lr)
         self.temperature_optimiser = adamw([self.log_temperature], config.temperature_lr)
         self.gradient_norm = torch.zeros((), device=rng.device)
+        self._look_ahead = self._follow
+
+    def compile(self) -> None:
+        """Look ahead with fused kernels from now on."""
+        self._look_ahead = compiled(self._follow)
 
     @property
     def temperature(self) -> Tensor:
@@ -81,33 +87,42 @@ class Policy:
 
     def evaluate(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
         """J and its relatives from ``start`` (n, obs_dim), differentiable in the policy's weights."""
+        steps, n = self.config.policy_steps, len(start)
+        action_noise = torch.randn(steps + 1, n, self.action_dim, generator=self._rng, device=start.device)
+        noise = dynamics.noise(steps + (self.config.smoothness == "rate+champ"), n, self._rng)
+        price = self.temperature * critic.reward_range
+        return Improvement(*self._look_ahead(dynamics, critic, start, action_noise, noise, price))
+
+    def _follow(
+        self, dynamics: Dynamics, critic: Critic, start: Tensor, action_noise: Tensor, noise: Tensor, price: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The fields of ``Improvement``, given all that is random; a further row of noise is for the carre du champ."""
         steps, n, dt = self.config.policy_steps, len(start), dynamics.dt
         smooth = self.config.smoothness != "off"
-        action_noise = torch.randn(steps + 1, n, self.action_dim, generator=self._rng, device=start.device)
-        noise = dynamics.noise(steps, n, self._rng)
-        price = self.temperature * critic.reward_range
         state, weight, objective = start, torch.ones(n, device=start.device), torch.zeros(n, device=start.device)
         rate = champ = entropy = torch.zeros((), device=start.device)
         action, log_prob, mean = self.sample(state, action_noise[0])
+        # The noise's law is taken at the start: over K decisions it hardly changes, and one look is K times cheaper.
+        kicks = dynamics.kick(state, action, noise)
         for k in range(steps):
-            following, reward, terminated = dynamics.step(state, action, noise[k])
+            following, reward, terminated = dynamics.step(state, action, kicks[k])
             objective = objective + weight * (reward - price * log_prob)
             if k == 0:
                 entropy = -log_prob.mean()
                 if self.config.smoothness == "rate+champ":
-                    champ = self._champ(dynamics, state, action, following, dt)
+                    other = dynamics.step(state, action, kicks[steps]).next_state
+                    champ = (self._mean(following) - self._mean(other)).square().mean() / (2 * dt)
             state, weight, before = following, critic.discount * weight * ~terminated, mean
             action, log_prob, mean = self.sample(state, action_noise[k + 1])
             if smooth:
                 rate = rate + ((weight > 0) * (mean - before).square().mean(-1)).mean() / (steps * dt**2)
         # The critic counts entropy from the next decision on; the one it is asked about earns its own.
         objective = objective + weight * (critic.value(state, action).mean(0) - price * log_prob)
-        return Improvement(objective.mean(), entropy, rate, champ)
+        return objective.mean(), entropy, rate, champ
 
-    def _champ(self, dynamics: Dynamics, state: Tensor, action: Tensor, following: Tensor, dt: float) -> Tensor:
-        other = dynamics.step(state, action, dynamics.noise(1, len(state), self._rng)[0]).next_state
-        one, two = (torch.tanh(self.net(self._standardise(s))[0].chunk(2, -1)[0]) for s in (following, other))
-        return (one - two).square().mean() / (2 * dt)
+    def _mean(self, state: Tensor) -> Tensor:
+        """The newest policy's action without noise."""
+        return torch.tanh(self.net(self._standardise(state))[0][:, : self.action_dim])
 
     def improve(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
         """One gradient step up J, less the price of rough actions, and one of the dual variables."""

@@ -48,12 +48,17 @@ class ResidualField:
 
     @torch.no_grad()
     def sample(self, noise: Tensor, condition: Tensor, calls: int) -> Tensor:
-        """Residuals driven by standard normal ``noise`` (n, size), with ``calls`` network calls; 0 is Gaussian."""
+        """Residuals driven by standard normal ``noise`` (..., n, size) under n conditions.
+
+        ``calls`` network calls; none leaves the noise as it is, Gaussian.
+        """
+        if not calls:
+            return noise
         step = math.pi / 2 / (calls + 1)
-        z = noise
+        z, condition = noise.flatten(0, -2), condition.expand(*noise.shape[:-1], -1).flatten(0, -2)
         for k in range(1, calls + 1):
             z = z - step * self.velocity(z, math.pi / 2 - k * step, condition)
-        return torch.addcmul(self.offset, z.clamp(-BOUND, BOUND), self.gain) if calls else z
+        return torch.addcmul(self.offset, z.clamp(-BOUND, BOUND), self.gain).view_as(noise)
 
     @torch.no_grad()
     def match_moments(self, z: Tensor, condition: Tensor, calls: int, rng: torch.Generator) -> None:

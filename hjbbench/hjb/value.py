@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hjbbench.hjb.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
 
@@ -48,6 +49,11 @@ class Critic:
         self.reward_high = torch.ones((), device=rng.device)
         self.bonus = torch.zeros((), device=rng.device)
         self.unit = torch.ones((), device=rng.device)
+        self.errors = self._errors
+
+    def compile(self) -> None:
+        """Take errors with fused kernels from now on."""
+        self.errors = compiled(self._errors)
 
     @property
     def needs_action(self) -> bool:
@@ -95,6 +101,15 @@ class Critic:
         here, policy = self.nets["a"](both)[..., 0].chunk(2, -1)
         return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) ** 0.5 * (here - policy))
 
+    def _errors(
+        self, state: Tensor, action: Tensor, target: Tensor,
+        real_state: Tensor, real_action: Tensor, policy_action: Tensor, anchor: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Errors (members, n + m) at n states of a rollout and at m real ones, of which ``anchor`` is the target."""
+        # Rollout actions are the policy's own: A - A(pi) has mean 0 there and V alone is Q.
+        rollout, real = self.value(state, action), self.q(real_state, real_action, policy_action)
+        return torch.cat([rollout - target, real - anchor], 1)
+
     def descend(self, error: Tensor) -> Tensor:
         """One step on the mean square of errors (members, n) in reward units; returns the loss in units of V."""
         loss = (error / self.unit).square().mean(1).sum()
@@ -126,10 +141,9 @@ class Critic:
         """
         low, high = self.value_range()
         unit = (high - low) / 2
-        ratio = (self.unit / unit)[None]
         for nets in (self.nets, self.target_nets):
             for net in nets.values():
-                net.rescale_output(ratio, torch.zeros_like(ratio))
+                net.rescale_output(self.unit / unit)
         self.unit = unit
 
     def state_dict(self) -> dict[str, Any]:
