@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import torch
+from torch import nn
 
 from baselines.ensemble import GaussianEnsemble
 from baselines.replay import Batch, Replay
@@ -130,6 +132,18 @@ class Mbpo(SoftActorCriticAgent):
     def _penalty(self) -> Penalty | None:
         """What is added to the policy's loss."""
         return None
+
+    @property
+    def networks(self) -> nn.Module:
+        return nn.ModuleDict({"learner": self.learner, "model": self.model})
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"imagined": self.imagined.state_dict(), "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.imagined.load_state_dict(state["imagined"])
+        self.seconds = state["seconds"]
 
     def rollout_length(self, epoch: int) -> int:
         """Length of model rollouts in an epoch: linear between two values, constant before and after."""

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from hjbbench.checkpoint import AGENT, Checkpoints, global_generators, set_global_generators
 from hjbbench.clock import RunClock, evaluation_points
 from hjbbench.errors import Diverged, UserError
 from hjbbench.protocol import Task
@@ -30,9 +31,10 @@ Event = dict[str, Any]
 
 
 def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lambda event: None) -> str:
-    """Carry out one run and write its directory; returns its status. ``emit`` hears of progress.
+    """Carry out one run, or the rest of one that was killed, and write its directory; returns its status.
 
-    Whatever the agent raises becomes the run's status: an agent's failure is a result, not the end of the suite.
+    ``emit`` hears of progress. Whatever the agent raises becomes the run's status: an agent's failure is a result, not
+    the end of the suite.
     """
     import torch
 
@@ -55,6 +57,8 @@ def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lamb
         status, error = "error", f"{type(problem).__name__}: {problem} ({file}:{where.lineno})"
         traceback.print_exc()
     run.finish(status, error)
+    if status != "error":  # which may be the machine's: what a repetition can go on from stays
+        run.checkpoints.remove(spec.keep_policy and status == "done")
     (directory / LOCK).unlink()
     lock.close()
     return status
@@ -68,6 +72,8 @@ class _Execution:
         self.rows: list[Event] = []
         self.diagnostics: list[dict[str, float]] = []
         self.clock: RunClock | None = None
+        deciding = ("config_hash", "task_version", "versions", "git_revision")
+        self.checkpoints = Checkpoints(directory, {name: record[name] for name in deciding}, spec.checkpoint_every_s)
 
     def train(self) -> None:
         import gymnasium as gym
@@ -85,20 +91,21 @@ class _Execution:
         self.metrics = task.metrics
         self.agent = entry.factory(task, self.env, config, derive_seed(task.name, spec.seed, "agent"))
         points = evaluation_points(spec.n_steps, spec.n_evals)
-        self.clock = RunClock(spec.n_steps, points, self.evaluate, self.diagnostics.append, task.dt)
+        self.clock = RunClock(spec.n_steps, points, self.evaluate, self.diagnostics.append, task.dt, self.checkpoint)
+        if found := self.checkpoints.load():
+            self.resume(*found)
         self.agent.learn(self.env, self.clock)
         if self.clock.running:
             raise RuntimeError(f"learn returned after {self.clock.n_steps} of {spec.n_steps} decisions")
         self.sweep_dt(task)
         if spec.keep_policy:
-            self.agent.save(self.directory / "checkpoint.pt")
+            self.agent.save(self.directory / AGENT)
 
     def evaluate(self, clock: RunClock) -> None:
         import numpy as np
         import torch
 
-        if self.env.n_steps != clock.n_steps:
-            raise RuntimeError(f"the agent reported {clock.n_steps} decisions but took {self.env.n_steps}")
+        self.check_count(clock)
         costs = {
             "n_steps": clock.n_steps,
             "t_env_s": round(clock.t_env_s, 6),
@@ -112,6 +119,42 @@ class _Execution:
         self.rows.append(row)
         self.write_tables()
         self.emit({"n_steps": clock.n_steps, "return_mean": row["return_mean"], "t_wall_s": row["t_wall_s"]})
+
+    def check_count(self, clock: RunClock) -> None:
+        if self.env.n_steps != clock.n_steps:
+            raise RuntimeError(f"the agent reported {clock.n_steps} decisions but took {self.env.n_steps}")
+
+    def checkpoint(self) -> None:
+        """Keep the run as it is now, when it is time to."""
+        assert self.clock is not None
+        if not self.checkpoints.due:
+            return
+        self.check_count(self.clock)
+        state = {
+            "started_at": self.record["started_at"],
+            "resumed_at_steps": self.record["resumed_at_steps"],
+            "clock": self.clock.costs(),
+            "env": self.env.state(),
+            "evals": self.rows,
+            "diagnostics": self.diagnostics,
+            "generators": global_generators(),
+        }
+        self.checkpoints.save(self.agent, state)
+
+    def resume(self, agent_file: Path, state: Event) -> None:
+        """Take up the run where its checkpoint was made."""
+        assert self.clock is not None
+        self.env.resume(state["env"])
+        self.agent.load(agent_file)
+        self.rows[:] = state["evals"]
+        self.diagnostics[:] = state["diagnostics"]
+        self.evaluator.n_evaluations = len(self.rows)
+        self.clock.resume(state["clock"])
+        self.record["started_at"] = state["started_at"]
+        self.record["resumed_at_steps"] = [*state["resumed_at_steps"], self.clock.n_steps]
+        write_json(self.directory / "run.json", self.record)
+        self.emit({"resumed": self.clock.n_steps, "spent_s": self.clock.spent_s})
+        set_global_generators(state["generators"])
 
     def sweep_dt(self, task: Task) -> None:
         """Evaluate the trained policy at other control intervals: dt_sweep.csv, one row per factor."""
@@ -136,6 +179,7 @@ class _Execution:
                 "n_updates": self.clock.n_updates,
                 "t_wall_s": self.clock.t_wall_s,
                 "t_eval_s": self.clock.t_eval_s,
+                "t_checkpoint_s": self.clock.t_checkpoint_s,
             }
             self.write_tables()
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -171,6 +215,7 @@ def new_record(spec: RunSpec) -> Event:
         "versions": versions(),
         "git_revision": git_revision(),
         "machine": machine(),
+        "resumed_at_steps": [],
         "started_at": _now(),
         "finished_at": None,
     }

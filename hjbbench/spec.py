@@ -32,6 +32,8 @@ class RunSpec:
     dt_factors: tuple[float, ...] = ()
     """Multiples of dt at which the trained policy is evaluated once more at the end."""
     keep_policy: bool = False
+    checkpoint_every_s: float = 180.0
+    """Wall-clock seconds between two checkpoints; they are made between episodes."""
 
     @property
     def label(self) -> str:

@@ -78,6 +78,7 @@ class DiffusionHJB:
                 clock.record(measure(self))
             clock.tick(steps=1, updates=updates)
             if ended:
+                clock.checkpoint()
                 next_obs, length = env.reset()[0], 0
             obs = next_obs
 
@@ -247,6 +248,9 @@ class DiffusionHJB:
             "n_updates": self.n_updates,
             "targets": None if self.targets is None else tuple(self.targets),
             "starts": self.starts,
+            "rollout": None if self.rollout is None else tuple(self.rollout),
+            "entropy": self.entropy,
+            "seconds": self.seconds,
         }
         torch.save(state, path)
 
@@ -257,6 +261,8 @@ class DiffusionHJB:
             getattr(self, name).load_state_dict(state[name])
         self.rng.set_state(state["rng"].cpu())
         self.n_updates, self.starts = state["n_updates"], state["starts"]
+        self.entropy, self.seconds = state["entropy"], state["seconds"]
+        self.rollout = None if state["rollout"] is None else Rollout(*state["rollout"])
         if state["targets"] is not None:
             self.targets = Targets(*state["targets"])
             self.starts_pool = torch.cat(self.starts)

@@ -41,10 +41,11 @@ class Proportional:
                     return
                 action = self.fail(action, env)
             obs, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                obs, _ = env.reset()
             clock.tick(steps=1, updates=1)
             clock.record({"obs": float(obs[0])})
+            if terminated or truncated:
+                clock.checkpoint()
+                obs, _ = env.reset()
 
     def fail(self, action, env):
         match self.config.fault:
