@@ -18,7 +18,7 @@ from baselines.soft_agent import SoftActorCriticAgent
 from baselines.warmup import STEPS
 from hjbbench.errors import UserError
 from hjbbench.protocol import Clock, Task
-from hjbbench.registry import agent
+from hjbbench.registry import Resources, agent
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,12 @@ class MbpoLiteConfig(MbpoConfig):
     """Training continues from the last weights, so a few passes over 250 new transitions are enough."""
 
 
-@agent("mbpo-lite", config=MbpoLiteConfig())
-@agent("mbpo", config=MbpoConfig())
+# A humanoid's imagined transitions alone take 1.4 GB, twice while their buffer grows.
+RESOURCES = Resources(memory_mb=8000)
+
+
+@agent("mbpo-lite", config=MbpoLiteConfig(), resources=lambda config: RESOURCES)
+@agent("mbpo", config=MbpoConfig(), resources=lambda config: RESOURCES)
 class Mbpo(SoftActorCriticAgent):
     """MBPO: soft actor-critic on short rollouts of a learned ensemble, many updates per decision."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hjbbench.protocol import Agent
-from hjbbench.store import write_atomic
+from hjbbench.store import write_atomic, writing
 
 AGENT, STATE = "checkpoint.pt", "checkpoint.json"
 COST_SHARE = 0.01
@@ -38,9 +38,16 @@ class Checkpoints:
     def save(self, agent: Agent, state: dict[str, Any]) -> None:
         """Replace the checkpoint by the agent's present state and the harness's, which is plain data."""
         began = time.monotonic()
-        agent.save(self._new)
-        with open(self._new, "rb+") as file:
-            os.fsync(file.fileno())
+        with writing(self._new):
+            try:
+                agent.save(self._new)
+                with open(self._new, "rb+") as file:
+                    os.fsync(file.fileno())
+            except (OSError, RuntimeError) as problem:
+                self._new.unlink(missing_ok=True)
+                if "PytorchStreamWriter" in str(problem):  # torch's own word for a write that failed
+                    raise OSError("no space left, or a failing disk") from problem
+                raise
         whole = {"identity": self._identity, "agent": _digest(self._new), **state}
         write_atomic(self._state, json.dumps(whole, default=lambda array: array.tolist()))
         os.replace(self._new, self._agent)

@@ -20,11 +20,11 @@ from typing import Any
 
 from hjbbench.checkpoint import AGENT, Checkpoints, global_generators, set_global_generators
 from hjbbench.clock import RunClock, evaluation_points
-from hjbbench.errors import Diverged, UserError
+from hjbbench.errors import Diverged, Unwritable, UserError
 from hjbbench.protocol import Task
 from hjbbench.seeding import derive_seed
 from hjbbench.spec import RunSpec
-from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, FORMAT, LOCK, hold, write_json, write_rows
+from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, FORMAT, hold, release, write_record, write_rows, writing
 
 REPORTED = ("hjbbench", "torch", "numpy", "gymnasium", "mujoco", "highway-env", "stable-baselines3", "sb3-contrib")
 Event = dict[str, Any]
@@ -38,19 +38,22 @@ def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lamb
     """
     import torch
 
-    torch.set_num_threads(1)
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = hold(directory)
-    for stale in ("evals.csv", "episodes.csv", "diagnostics.csv", "dt_sweep.csv"):
-        (directory / stale).unlink(missing_ok=True)
+    torch.set_num_threads(spec.resources().cores)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = hold(directory)
+        for stale in (*directory.glob("*.csv"), *directory.glob("*.csv.*.tmp"), *directory.glob("run.json.*.tmp")):
+            stale.unlink()
     record = new_record(spec)
-    write_json(directory / "run.json", record)  # until the run ends, a kill leaves "interrupted"
+    write_record(directory, record)  # until the run ends, a kill leaves "interrupted"
     run = _Execution(spec, directory, record, emit)
     try:
         run.train()
         status, error = "done", None
     except Diverged as problem:
         status, error = "diverged", str(problem)
+    except Unwritable:
+        raise
     except Exception as problem:
         where = traceback.extract_tb(problem.__traceback__)[-1]
         file = Path(where.filename).name
@@ -59,8 +62,7 @@ def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lamb
     run.finish(status, error)
     if status != "error":  # which may be the machine's: what a repetition can go on from stays
         run.checkpoints.remove(spec.keep_policy and status == "done")
-    (directory / LOCK).unlink()
-    lock.close()
+    release(directory, lock)
     return status
 
 
@@ -140,6 +142,7 @@ class _Execution:
             "generators": global_generators(),
         }
         self.checkpoints.save(self.agent, state)
+        self.emit({"n_steps": self.clock.n_steps, "t_wall_s": self.clock.t_wall_s})
 
     def resume(self, agent_file: Path, state: Event) -> None:
         """Take up the run where its checkpoint was made."""
@@ -152,8 +155,8 @@ class _Execution:
         self.clock.resume(state["clock"])
         self.record["started_at"] = state["started_at"]
         self.record["resumed_at_steps"] = [*state["resumed_at_steps"], self.clock.n_steps]
-        write_json(self.directory / "run.json", self.record)
-        self.emit({"resumed": self.clock.n_steps, "spent_s": self.clock.spent_s})
+        write_record(self.directory, self.record)
+        self.emit({"n_steps": self.clock.n_steps, "t_wall_s": self.clock.t_wall_s, "spent_s": self.clock.spent_s})
         set_global_generators(state["generators"])
 
     def sweep_dt(self, task: Task) -> None:
@@ -185,7 +188,7 @@ class _Execution:
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         close_record(self.record, status, error)
         self.record["peak_rss_mb"] = peak_kb / 1024
-        write_json(self.directory / "run.json", self.record)
+        write_record(self.directory, self.record)
 
 
 def new_record(spec: RunSpec) -> Event:
@@ -285,7 +288,10 @@ def main() -> None:
     def emit(event: Event) -> None:
         channel.write(json.dumps(event) + "\n")
 
-    emit({"status": execute(spec, directory, emit)})
+    try:
+        emit({"status": execute(spec, directory, emit)})
+    except Unwritable as problem:
+        emit({"unwritable": str(problem)})
 
 
 if __name__ == "__main__":

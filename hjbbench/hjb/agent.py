@@ -21,7 +21,7 @@ from hjbbench.hjb.policy import Policy
 from hjbbench.hjb.replay import Replay
 from hjbbench.hjb.value import Critic
 from hjbbench.protocol import Clock, Task
-from hjbbench.registry import agent
+from hjbbench.registry import Resources, agent
 
 RECORD_EVERY = 1000
 """Decisions between two rows of diagnostics."""
@@ -33,7 +33,11 @@ RANGE_RATE = 0.1
 """Share by which each rollout moves the range of rewards."""
 
 
-@agent("diffusion-hjb", config=HJBConfig())
+def _resources(config: HJBConfig) -> Resources:
+    return Resources(gpus=0.0 if config.device == "cpu" else 0.25)  # its networks fill no GPU
+
+
+@agent("diffusion-hjb", config=HJBConfig(), resources=_resources)
 class DiffusionHJB:
     """Learns a diffusion generator, the Hamiltonian value flow along it, and a policy by its pathwise argmax."""
 
