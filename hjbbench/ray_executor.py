@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from hjbbench.store import hold, release, run_path, write_atomic, write_record, 
 
 LOSSES = 5
 """Times a run may lose its node before it is left interrupted: the cluster's failure is no result of the agent's."""
+PROBE_S = 10.0
 AT_A_TIME = 1000
 """Runs handed to Ray at once unless told otherwise; it queues what does not fit."""
 Files = dict[str, bytes]
@@ -37,15 +39,30 @@ def run_ray(
         import ray
     except ImportError:
         raise UserError("--executor ray: ray is not installed; pip install 'hjbbench[ray]'") from None
+    _probe(address)
     here: dict[str, Any] = {} if address else {"num_cpus": at_a_time, "include_dashboard": False}
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
-    except (ConnectionError, RuntimeError, ValueError) as problem:
-        raise UserError(f"--address: {address or 'local'} does not answer ({str(problem).splitlines()[0]})") from None
+    except Exception as problem:  # Ray raises plain Exceptions where a node does not start
+        reason = str(problem).strip().partition("\n")[0]
+        raise UserError(f"--executor ray: no Ray at {address or 'a local start'} ({reason})") from None
     try:
         return run_all(specs, partial(_carry_out, root), at_a_time or AT_A_TIME, listen)
     finally:
         ray.shutdown()
+
+
+def _probe(address: str | None) -> None:
+    """Raise UserError for an address nobody listens at, which Ray itself would wait for for minutes."""
+    if address in (None, "auto"):
+        return
+    host, _, port = str(address).rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"--address: {address!r} is not understood; write HOST:PORT or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
+    except (OSError, OverflowError) as problem:
+        raise UserError(f"--address: {address} does not answer ({problem})") from None
 
 
 def _carry_out(root: Path, spec: RunSpec, stop: threading.Event) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ import csv
 import fcntl
 import io
 import json
+import math
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,11 @@ RECORD_FIELDS: dict[str, type | tuple[type, ...]] = {
     "targets": list, "reference": dict, "totals": dict, "peak_rss_mb": float, "versions": dict,
     "git_revision": (str, type(None)), "machine": dict, "started_at": str, "finished_at": (str, type(None)),
 }  # fmt: skip
+NESTED_FIELDS: dict[str, dict[str, type]] = {
+    "budget": {"n_steps": int},
+    "totals": {"n_steps": int, "t_env_s": float, "n_updates": int, "t_wall_s": float, "t_eval_s": float},
+    "reference": {"random": float, "reference": float, "provenance": str},
+}
 EVAL_COLUMNS = (
     "n_steps", "t_env_s", "n_updates", "t_wall_s", "n_episodes",
     "return_mean", "return_std", "return_min", "return_max", "length_s_mean",
@@ -214,18 +220,30 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not readable as JSON ({problem})") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UserError(f"{path}: format must be {FORMAT}; not a run of this version of hjbbench")
-    for field, kind in RECORD_FIELDS.items():
-        if field not in record:
-            raise UserError(f"{path}: field {field!r} is missing")
-        value = record[field]
-        allowed = kind if isinstance(kind, tuple) else (kind,)
-        if isinstance(value, bool) or not isinstance(value, (*allowed, int) if float in allowed else allowed):
-            raise UserError(f"{path}: field {field!r} is {value!r}, must be {allowed[0].__name__}")
+    _check_fields(path, record, RECORD_FIELDS)
+    for name, fields in NESTED_FIELDS.items():
+        _check_fields(path, record[name], fields, f"{name}.")
+    targets = {f"targets[{k}]": target for k, target in enumerate(record["targets"])}
+    _check_fields(path, targets, dict.fromkeys(targets, float))
     if record["status"] not in STATUSES:
         raise UserError(f"{path}: status is {record['status']!r}, must be one of {', '.join(STATUSES)}")
-    if "sha256" in record and record["sha256"].get("run.json") != record_digest(record):
+    if "sha256" in record and (
+        not isinstance(record["sha256"], dict) or record["sha256"].get("run.json") != record_digest(record)
+    ):
         raise UserError(f"{path}: checksum differs from the one it holds: damaged, or changed by hand")
     return record
+
+
+def _check_fields(path: Path, values: Mapping[str, Any], kinds: Mapping[str, Any], where: str = "") -> None:
+    """Raise UserError for the first field that is missing, of another type, or no finite number where one is due."""
+    for field, expected in kinds.items():
+        if field not in values:
+            raise UserError(f"{path}: field {where + field!r} is missing")
+        value = values[field]
+        allowed = expected if isinstance(expected, tuple) else (expected,)
+        fits = isinstance(value, (*allowed, int) if float in allowed else allowed) and not isinstance(value, bool)
+        if not fits or (isinstance(value, float) and not math.isfinite(value)):
+            raise UserError(f"{path}: field {where + field!r} is {value!r}, must be {allowed[0].__name__}")
 
 
 def read_run(directory: Path) -> Run | None:
