@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 RUFF_CHECK := $(BIN)/ruff check hjbbench baselines tasks tests
 
-.PHONY: bench test lint format perf report clean install
+.PHONY: bench test lint format perf torture report clean install
 .DEFAULT_GOAL := bench
 
 bench: $(READY)            ## run the quick suite and write its report
@@ -25,6 +25,10 @@ format: $(READY)
 
 perf: $(READY)             ## speed figures against their limits
 	$(BIN)/python -m tests.perf
+
+torture: $(READY)          ## kills, lost nodes, full disks, nonsense: reliability figures against their limits
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m tests.torture
 
 report: $(READY)           ## rewrite the report of the quick suite
 	$(BIN)/hjbbench report results/quick

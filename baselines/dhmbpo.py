@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -122,6 +123,25 @@ class Dhmbpo(OffPolicyAgent):
     @property
     def networks(self) -> nn.Module:
         return nn.ModuleDict({"model": self.model, "policy": self.policy, "critic": self.critic})
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
+            "log_temperature": self.log_temperature.data,
+            "optimizers": [self._policy_optimizer.state_dict(), self._critic_optimizer.state_dict()],
+            "starts": self.starts,
+            "n_updates": self.n_updates,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.log_temperature.data.copy_(state["log_temperature"])
+        optimizers = (self._policy_optimizer, self._critic_optimizer)
+        for optimizer, stored in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(stored)
+        self.starts, self.n_updates, self.seconds = state["starts"], state["n_updates"], state["seconds"]
+        if self.starts:
+            self.start_pool = torch.cat(self.starts)
 
     def value(self, obs: np.ndarray) -> np.ndarray:
         """Mean of the critics at the deterministic action."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.networks import EnsembleMLP
+from baselines.networks import EnsembleMLP, Learner
 
 WEIGHT_DECAY = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
 """L2 penalty per layer of the original."""
@@ -24,7 +24,7 @@ IMPROVEMENT = 0.01
 """Relative decrease of the held-out error that counts as one."""
 
 
-class GaussianEnsemble(nn.Module):
+class GaussianEnsemble(Learner):
     """Networks that predict the mean and variance of outputs; training continues where the last one ended.
 
     Args:

@@ -7,12 +7,13 @@ by exponential weights on the data; one member per trajectory step (TS1 of Chua 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.networks import EnsembleMLP, initialise
+from baselines.networks import EnsembleMLP, Learner, initialise
 from baselines.replay import Batch
 
 NORM_EPS = (0.0, 1.0, 0.1, 0.01)
@@ -49,7 +50,7 @@ class Standardise(nn.Module):
         return x * self.std + self.mean
 
 
-class HomoscedasticEnsemble(nn.Module):
+class HomoscedasticEnsemble(Learner):
     """Predicts reward and change of state; ``step`` is differentiable in state and action.
 
     Args:
@@ -73,6 +74,13 @@ class HomoscedasticEnsemble(nn.Module):
         groups.append({"params": [self.log_noise], "weight_decay": NOISE_DECAY})
         self._optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
         self._weights = torch.empty(0, members)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return super().get_extra_state() | {"weights": self._weights}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        self._weights = state["weights"]
 
     @property
     def members(self) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import torch
+from torch import nn
 
 from baselines.ensemble import GaussianEnsemble
 from baselines.replay import Batch, Replay
@@ -16,7 +18,7 @@ from baselines.soft_agent import SoftActorCriticAgent
 from baselines.warmup import STEPS
 from hjbbench.errors import UserError
 from hjbbench.protocol import Clock, Task
-from hjbbench.registry import agent
+from hjbbench.registry import Resources, agent
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,12 @@ class MbpoLiteConfig(MbpoConfig):
     """Training continues from the last weights, so a few passes over 250 new transitions are enough."""
 
 
-@agent("mbpo-lite", config=MbpoLiteConfig())
-@agent("mbpo", config=MbpoConfig())
+# A humanoid's imagined transitions alone take 1.4 GB, twice while their buffer grows.
+RESOURCES = Resources(memory_mb=8000)
+
+
+@agent("mbpo-lite", config=MbpoLiteConfig(), resources=lambda config: RESOURCES)
+@agent("mbpo", config=MbpoConfig(), resources=lambda config: RESOURCES)
 class Mbpo(SoftActorCriticAgent):
     """MBPO: soft actor-critic on short rollouts of a learned ensemble, many updates per decision."""
 
@@ -130,6 +136,18 @@ class Mbpo(SoftActorCriticAgent):
     def _penalty(self) -> Penalty | None:
         """What is added to the policy's loss."""
         return None
+
+    @property
+    def networks(self) -> nn.Module:
+        return nn.ModuleDict({"learner": self.learner, "model": self.model})
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"imagined": self.imagined.state_dict(), "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.imagined.load_state_dict(state["imagined"])
+        self.seconds = state["seconds"]
 
     def rollout_length(self, epoch: int) -> int:
         """Length of model rollouts in an epoch: linear between two values, constant before and after."""

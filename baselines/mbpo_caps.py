@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gymnasium as gym
 
 from baselines.caps import Caps
-from baselines.mbpo import Mbpo, MbpoConfig
+from baselines.mbpo import RESOURCES, Mbpo, MbpoConfig
 from baselines.soft_actor_critic import Penalty
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
@@ -22,7 +22,7 @@ class MbpoCapsConfig(MbpoConfig):
     caps_noise: float = Caps.noise
 
 
-@agent("mbpo-caps", config=MbpoCapsConfig())
+@agent("mbpo-caps", config=MbpoCapsConfig(), resources=lambda config: RESOURCES)
 class MbpoCaps(Mbpo):
     """MBPO with the CAPS penalty on action changes, so that smoothness is compared between agents that try."""
 

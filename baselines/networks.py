@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,20 @@ from torch import Tensor, nn
 LOG_STD_RANGE = (-20.0, 2.0)
 """Range of the policy's log standard deviation before squashing, as in Haarnoja et al. 2018."""
 LOG_2, HALF_LOG_2PI = math.log(2.0), 0.5 * math.log(2.0 * math.pi)
+
+
+class Learner(nn.Module):
+    """A module whose optimisers, attributes of it, are part of its state."""
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        for name, optimizer in self._optimizers().items():
+            optimizer.load_state_dict(state[name])
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
 
 
 class EnsembleLinear(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -41,7 +42,7 @@ class OffPolicyAgent:
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
         """Act, store, learn, until the clock stops; the time a decision took is ``info["dt"]`` where tasks vary it."""
-        env = ShortEpisodes(env, self.warmup_steps)
+        env = ShortEpisodes(env, self.warmup_steps, taken=clock.n_steps)
         obs, _ = env.reset()
         while clock.running:
             if clock.n_steps < self.warmup_steps:
@@ -51,9 +52,12 @@ class OffPolicyAgent:
             next_obs, reward, terminated, truncated, info = env.step(action)
             elapsed = info.get("dt", self.task.dt) / self.task.dt
             self.replay.append(obs, action, next_obs, float(reward), bool(terminated), elapsed)
-            obs = env.reset()[0] if terminated or truncated else next_obs
             updates = self._train(clock) if clock.n_steps + 1 >= self.warmup_steps else 0
             clock.tick(steps=1, updates=updates)
+            obs = next_obs
+            if terminated or truncated:
+                clock.checkpoint()
+                obs, _ = env.reset()
 
     def act(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
         with torch.no_grad():
@@ -64,14 +68,22 @@ class OffPolicyAgent:
         return actions.reshape(*states.shape[:-1], self.action_dim).numpy()
 
     def save(self, path: Path) -> None:
-        torch.save(self.networks.state_dict(), path)
+        torch.save(self.state_dict(), path)
 
     def load(self, path: Path) -> None:
-        self.networks.load_state_dict(torch.load(path, weights_only=True))
+        self.load_state_dict(torch.load(path, weights_only=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides what comes next; a subclass adds what it has besides networks and replay buffer."""
+        return {"networks": self.networks.state_dict(), "replay": self.replay.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.networks.load_state_dict(state["networks"])
+        self.replay.load_state_dict(state["replay"])
 
     @property
     def networks(self) -> nn.Module:
-        """What is saved."""
+        """All networks, whose optimisers are part of their state."""
         raise NotImplementedError
 
     def _policy(self, obs: Tensor, deterministic: bool) -> Tensor:

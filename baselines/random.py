@@ -30,9 +30,10 @@ class Random:
         env.reset()
         while clock.running:
             _, _, terminated, truncated, _ = env.step(self.act(np.zeros(1)))
-            if terminated or truncated:
-                env.reset()
             clock.tick(steps=1)
+            if terminated or truncated:
+                clock.checkpoint()
+                env.reset()
 
     def act(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
         return self._rng.uniform(-1, 1, (*obs.shape[:-1], self._action_dim)).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -85,6 +85,15 @@ class Replay:
         """Name the columns of rows (n, width)."""
         obs, action, next_obs, *scalars = rows.split(self.widths, dim=1)
         return Batch(obs, action, next_obs, *(column.squeeze(1) for column in scalars))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows[: self.size].clone(), "next": self._next, "capacity": self.capacity}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["capacity"] != self.capacity:
+            self.rows = torch.empty(state["capacity"], self.rows.shape[1])
+        self.size, self._next = len(state["rows"]), state["next"]
+        self.rows[: self.size] = state["rows"]
 
     def _write(self, rows: Tensor) -> None:
         room = min(self.capacity - self._next, len(rows))

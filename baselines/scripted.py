@@ -61,9 +61,10 @@ class Scripted:
         obs, _ = env.reset()
         while clock.running:
             obs, _, terminated, truncated, _ = env.step(self.act(obs))
-            if terminated or truncated:
-                obs, _ = env.reset()
             clock.tick(steps=1)
+            if terminated or truncated:
+                clock.checkpoint()
+                obs, _ = env.reset()
 
     def act(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
         """Throttle and steering (..., 2) for observations (..., 25)."""

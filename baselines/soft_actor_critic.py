@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.backprop import forward, input_gradient, parameter_gradients
-from baselines.networks import EnsembleMLP, Squashed, SquashedGaussian
+from baselines.networks import EnsembleMLP, Learner, Squashed, SquashedGaussian
 from baselines.replay import Batch
 
 
@@ -37,7 +37,7 @@ Penalty = Callable[[SquashedGaussian, Tensor, Tensor], Tensor]
 """(policy, observations, next observations) -> scalar added to the policy's loss."""
 
 
-class SoftActorCritic(nn.Module):
+class SoftActorCritic(Learner):
     """Policy, two critics, their targets and the temperature; ``update`` makes one gradient step of each."""
 
     def __init__(

@@ -13,13 +13,16 @@ EPISODES = 5
 
 
 class ShortEpisodes(gym.Wrapper):
-    """Truncates the episodes of the first ``steps`` decisions so that at least ``episodes`` are begun."""
+    """Truncates the episodes of the first ``steps`` decisions so that at least ``episodes`` are begun.
 
-    def __init__(self, env: gym.Env, steps: int, episodes: int = EPISODES) -> None:
+    ``taken`` decisions were taken before, in a run that goes on from a checkpoint.
+    """
+
+    def __init__(self, env: gym.Env, steps: int, episodes: int = EPISODES, taken: int = 0) -> None:
         super().__init__(env)
         self.steps = steps
         self.length = max(1, steps // episodes)
-        self._taken = 0
+        self.taken = taken
         self._since_reset = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -28,8 +31,8 @@ class ShortEpisodes(gym.Wrapper):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = self.env.step(action)
-        self._taken += 1
+        self.taken += 1
         self._since_reset += 1
-        if self._taken <= self.steps and self._since_reset == self.length:
+        if self.taken <= self.steps and self._since_reset == self.length:
             truncated = truncated or not terminated
         return obs, reward, terminated, truncated, info

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -13,23 +15,24 @@ from typing import Any
 from hjbbench.errors import UserError
 from hjbbench.registry import get_task
 from hjbbench.spec import RunSpec
-from hjbbench.store import Run, is_held, read_run, read_runs, run_path, write_json
+from hjbbench.store import Run, hold, is_held, read_run, read_runs, release, run_path, write_json
 
 PLAN = "plan.json"
 RETRIED = ("error", "timeout")
+ORPHAN_S = 10.0
+"""How long the processes of a killed driver may take to notice."""
 
 
 def pending(specs: Sequence[RunSpec], root: Path, replace: bool, retry_failed: bool) -> list[RunSpec]:
     """The runs of a plan that have no result in the folder yet.
 
-    A failed run is a result. Raises UserError when a finished run has another configuration (unless ``replace``), for
-    a broken file, and for a folder that cannot be written; nothing is overwritten by any of these.
+    A failed run is a result. Raises UserError when a finished run has another configuration (unless ``replace``) and
+    for a broken file; nothing is overwritten by these.
     """
-    check_writable(root)
     todo, unlike = [], []
     for spec in specs:
         run = read_run(run_path(root, spec.task, spec.agent, spec.seed))
-        if run is not None and is_held(run.path):
+        if run is not None and not _left_alone(run.path):
             raise UserError(f"{run.path}: another process is carrying out this run")
         if run is None or run.record["status"] == "interrupted":
             todo.append(spec)
@@ -42,6 +45,14 @@ def pending(specs: Sequence[RunSpec], root: Path, replace: bool, retry_failed: b
         more = f" (and {len(unlike) - 1} more)" if len(unlike) > 1 else ""
         raise UserError(f"{unlike[0]}{more}; choose another --out, or --replace what is there")
     return todo
+
+
+def _left_alone(directory: Path) -> bool:
+    """Whether nobody carries out this run, now or as soon as a driver killed just now has taken its processes along."""
+    deadline = time.monotonic() + ORPHAN_S
+    while is_held(directory) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not is_held(directory)
 
 
 def _difference(spec: RunSpec, run: Run) -> str | None:
@@ -61,8 +72,20 @@ def _difference(spec: RunSpec, run: Run) -> str | None:
     return "the evaluation protocol or dt is another"
 
 
-def check_writable(root: Path) -> None:
-    """Make the folder; raises UserError when it is a file or cannot be written."""
+@contextmanager
+def at_work(root: Path) -> Iterator[None]:
+    """Make the folder and keep other drivers out of it; raises UserError when that cannot be done."""
+    _check_writable(root)
+    lock = hold(root)
+    for left in root.glob(f"{PLAN}.*.tmp"):
+        left.unlink()
+    try:
+        yield
+    finally:
+        release(root, lock)
+
+
+def _check_writable(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise UserError(f"--out: {root} is a file, must be a folder")
     try:

@@ -32,6 +32,7 @@ class Kind(StrEnum):
 
 class Executor(StrEnum):
     local = "local"
+    ray = "ray"
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -82,6 +83,9 @@ def run(
     steps: Annotated[int | None, typer.Option(help="Another budget of decisions per run.")] = None,
     workers: Annotated[int | None, typer.Option(help="Runs at a time; one per core unless given.")] = None,
     executor: Annotated[Executor, typer.Option(help="Where runs are carried out.")] = Executor.local,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster's address, or auto; a local Ray is started unless given.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of results; results/SUITE unless given.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="agent.setting=value, in JSON or plain text; repeatable.")
@@ -95,27 +99,34 @@ def run(
     from hjbbench import campaign, planning
     from hjbbench.executors import run_local
     from hjbbench.progress import Progress
+    from hjbbench.ray_executor import run_ray
 
     for name, value in (("--steps", steps), ("--workers", workers)):
         if value is not None and value < 1:
             raise UserError(f"{name}: {value} is not allowed, must be at least 1")
+    if address is not None and executor is not Executor.ray:
+        raise UserError(f"--address: {address!r} is for --executor ray, not {executor.value}")
     chosen = planning.load_suite(suite)
     overrides = parse_settings(settings or [])
     specs, left_out = planning.plan(chosen, tasks, agents, seeds, steps, overrides, keep_policy)
     root = out or Path("results") / chosen.name
-    todo = campaign.pending(specs, root, replace, retry_failed)
-    campaign.save_plan(specs, root)
     console = Console()
-    for reason in left_out:
-        console.print(f"left out: {reason}", style="dim", markup=False, soft_wrap=True)
-    console.print(
-        f"{len(specs)} runs, {len(specs) - len(todo)} finished before, {len(todo)} to do in {root}", soft_wrap=True
-    )
-    with Progress(todo, console) as progress:
-        try:
-            counts = run_local(todo, root, workers or os.cpu_count() or 1, progress.listen)
-        except KeyboardInterrupt:
-            raise UserError(f"stopped; finished runs are whole, the same command goes on from {root}") from None
+    with campaign.at_work(root):
+        todo = campaign.pending(specs, root, replace, retry_failed)
+        campaign.save_plan(specs, root)
+        for reason in left_out:
+            console.print(f"left out: {reason}", style="dim", markup=False, soft_wrap=True)
+        console.print(
+            f"{len(specs)} runs, {len(specs) - len(todo)} finished before, {len(todo)} to do in {root}", soft_wrap=True
+        )
+        with Progress(todo, console) as progress:
+            try:
+                if executor is Executor.ray:
+                    counts = run_ray(todo, root, address, workers, progress.listen)
+                else:
+                    counts = run_local(todo, root, workers or os.cpu_count() or 1, progress.listen)
+            except KeyboardInterrupt:
+                raise UserError(f"stopped; finished runs are whole, the same command goes on from {root}") from None
     failed = {name: count for name, count in counts.items() if name != "done"}
     if failed:
         console.print("failed: " + ", ".join(f"{count} {name}" for name, count in failed.items()), soft_wrap=True)
@@ -260,6 +271,9 @@ def main() -> None:
         code = 2
     except KeyboardInterrupt:
         code = 130
+    except OSError as problem:
+        typer.echo(f"hjbbench: {problem.filename or 'the system'}: {problem.strerror or problem}", err=True)
+        code = 2
     except Exception as problem:
         from typer.exceptions import Abort, TyperException
 

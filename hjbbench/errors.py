@@ -10,6 +10,10 @@ class UserError(ValueError):
     """Bad input: its message is one line naming the field, the value and what is allowed. The CLI exits with 2."""
 
 
+class Unwritable(UserError):
+    """The disk is full or closed to us: nobody's result, and the end of the suite until that has changed."""
+
+
 class Diverged(RuntimeError):
     """A run left the finite numbers; it stays in the statistics as a failed run."""
 

@@ -31,11 +31,11 @@ class Evaluator:
         self.task = task
         self.seed = seed
         self._envs = [task.make(dt=task.dt) for _ in range(n_episodes)]
-        self._n_evaluations = 0
+        self.n_evaluations = 0
 
     def evaluate(self, agent: Agent) -> dict[str, float | None]:
         """One evaluation's columns of evals.csv (the costs aside). Raises Diverged for an action that is not finite."""
-        index, self._n_evaluations = self._n_evaluations, self._n_evaluations + 1
+        index, self.n_evaluations = self.n_evaluations, self.n_evaluations + 1
         seeds = [derive_seed(self.task.name, self.seed, "evaluation", index, k) for k in range(len(self._envs))]
         episodes = [_Episode(env, seed) for env, seed in zip(self._envs, seeds, strict=True)]
         while live := [episode for episode in episodes if not episode.over]:

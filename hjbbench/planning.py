@@ -38,12 +38,14 @@ class Suite:
     wall_limit_s: float = 7200.0
     dt_factors: list[float] = field(default_factory=list)
     """Multiples of the task's dt at which trained policies are evaluated once more."""
+    memory_limit_mb: float | None = RunSpec.memory_limit_mb
+    checkpoint_every_s: float = RunSpec.checkpoint_every_s
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str, "description": str, "tasks": list, "agents": list, "n_steps": dict, "seeds": str, "agent_seeds": dict,
     "variants": dict, "n_evals": int, "n_eval_episodes": int, "wall_limit_s": (int, float),
-    "dt_factors": list,
+    "dt_factors": list, "memory_limit_mb": (int, float), "checkpoint_every_s": (int, float),
 }  # fmt: skip
 _REQUIRED = ("description", "tasks", "agents", "n_steps")
 
@@ -90,11 +92,14 @@ def _check_values(suite: Suite, path: Path) -> None:
         wrong = [name for name in getattr(suite, key) if not isinstance(name, str)]
         if wrong:
             raise UserError(f"{path}: {key} holds {wrong[0]!r}, must hold names")
-    numbers = {"n_evals": suite.n_evals, "n_eval_episodes": suite.n_eval_episodes, "wall_limit_s": suite.wall_limit_s}
+    real = ("wall_limit_s", "checkpoint_every_s", "memory_limit_mb")
+    numbers = {key: getattr(suite, key) for key in ("n_evals", "n_eval_episodes", *real)}
+    if suite.memory_limit_mb is None:
+        del numbers["memory_limit_mb"]
     numbers |= {f"dt_factors[{k}]": value for k, value in enumerate(suite.dt_factors)}
     numbers |= {f"n_steps.{name}": value for name, value in suite.n_steps.items()}
     for key, value in numbers.items():
-        whole = key != "wall_limit_s" and not key.startswith("dt_factors")
+        whole = key not in real and not key.startswith("dt_factors")
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value > 0:
             raise UserError(f"{path}: {key} is {value!r}, must be a positive {'whole ' if whole else ''}number")
     for text in (suite.seeds, *suite.agent_seeds.values()):
@@ -167,6 +172,8 @@ def plan(
                         overrides=settings,
                         dt_factors=tuple(map(float, suite.dt_factors)),
                         keep_policy=keep_policy,
+                        memory_limit_mb=suite.memory_limit_mb,
+                        checkpoint_every_s=float(suite.checkpoint_every_s),
                     )
                 )
     return sorted(runs, key=lambda run: run.seed), left_out

@@ -43,7 +43,7 @@ class Progress:
         if "started" in event:
             self._current[spec.label] = {"began": time.monotonic()}
         elif "status" in event:
-            last = self._current.pop(spec.label)
+            last = self._current.pop(spec.label, {"began": time.monotonic()})
             self._ended[event["status"]] = self._ended.get(event["status"], 0) + 1
             self._steps[spec.label] = spec.n_steps  # nothing of this run is left to do
             took = time.monotonic() - last["began"]

@@ -90,6 +90,15 @@ class Clock(Protocol):
         """Write one row of the run's diagnostics.csv, stamped with the step count."""
         ...
 
+    def checkpoint(self) -> None:
+        """Say that the run may be saved here, which the harness does every few minutes.
+
+        To be called between two episodes, before or right after ``env.reset()``, when everything the agent has learned
+        is in its attributes. A killed run goes on from here: a new agent, ``load``, ``learn``. An agent that never
+        calls it starts over.
+        """
+        ...
+
 
 class Agent(Protocol):
     """A learner. It is built as ``factory(task, env, config, seed)``: the task at the run's dt, an environment that
@@ -99,7 +108,10 @@ class Agent(Protocol):
     """
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
-        """Train in ``env`` while ``clock.running``, calling ``clock.tick(steps=1, updates=n)`` after every step."""
+        """Train in ``env`` while ``clock.running``, calling ``clock.tick(steps=1, updates=n)`` after every step.
+
+        It begins with ``env.reset()``, also in an agent that was loaded to go on from a checkpoint.
+        """
         ...
 
     def act(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
@@ -107,7 +119,11 @@ class Agent(Protocol):
         ...
 
     def save(self, path: Path) -> None:
-        """Write what ``load`` needs to one file that ``torch.load(weights_only=True)`` can read."""
+        """Write the whole state to one file that ``torch.load(weights_only=True)`` can read.
+
+        Networks, optimisers, buffers, generators of its own: what follows a ``load`` is what would have followed
+        without it. The global generators of torch, numpy and random are the harness's to keep.
+        """
         ...
 
     def load(self, path: Path) -> None:

@@ -15,6 +15,17 @@ from hjbbench.protocol import Agent, Task
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What one run takes at most. Runs are packed by it on a cluster, and one that takes more memory is stopped."""
+
+    cores: int = 1
+    memory_mb: float = 4000.0
+    """In units of 10^6 bytes."""
+    gpus: float = 0.0
+    """A fraction: that share of one."""
+
+
+@dataclass(frozen=True)
 class AgentEntry:
     """A registered agent: how to build it, its default configuration, and what it cannot do."""
 
@@ -25,6 +36,8 @@ class AgentEntry:
     summary: str
     refuses: Callable[[Task], str | None]
     """The reason this agent cannot run on a task, or None."""
+    resources: Callable[[Any], Resources] = lambda config: Resources()
+    """What a run with a configuration takes."""
 
 
 TASKS: dict[str, Task] = {}
@@ -39,17 +52,23 @@ def add_task(task: Task) -> Task:
     return task
 
 
-def agent(name: str, config: Any, refuses: Callable[[Task], str | None] = lambda task: None) -> Callable:
+def agent(
+    name: str,
+    config: Any,
+    refuses: Callable[[Task], str | None] = lambda task: None,
+    resources: Callable[[Any], Resources] = AgentEntry.resources,
+) -> Callable:
     """Register the decorated class (or function) as the agent ``name``, configured by the dataclass ``config``.
 
-    The first line of its docstring is its summary in ``hjbbench list``.
+    ``refuses(task)`` is the reason it cannot run on a task, or None; ``resources(config)`` is what a run takes. The
+    first line of its docstring is its summary in ``hjbbench list``.
     """
 
     def register(factory: Callable[..., Agent]) -> Callable[..., Agent]:
         if name in AGENTS:
             raise UserError(f"agent {name!r} is registered twice")
         summary = (factory.__doc__ or "").strip().split("\n")[0]
-        AGENTS[name] = AgentEntry(name, factory, config, summary, refuses)
+        AGENTS[name] = AgentEntry(name, factory, config, summary, refuses, resources)
         return factory
 
     return register

@@ -18,45 +18,51 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from hjbbench.checkpoint import AGENT, Checkpoints, global_generators, set_global_generators
 from hjbbench.clock import RunClock, evaluation_points
-from hjbbench.errors import Diverged, UserError
+from hjbbench.errors import Diverged, Unwritable, UserError
 from hjbbench.protocol import Task
 from hjbbench.seeding import derive_seed
 from hjbbench.spec import RunSpec
-from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, FORMAT, LOCK, hold, write_json, write_rows
+from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, FORMAT, hold, release, write_record, write_rows, writing
 
 REPORTED = ("hjbbench", "torch", "numpy", "gymnasium", "mujoco", "highway-env", "stable-baselines3", "sb3-contrib")
 Event = dict[str, Any]
 
 
 def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lambda event: None) -> str:
-    """Carry out one run and write its directory; returns its status. ``emit`` hears of progress.
+    """Carry out one run, or the rest of one that was killed, and write its directory; returns its status.
 
-    Whatever the agent raises becomes the run's status: an agent's failure is a result, not the end of the suite.
+    ``emit`` hears of progress. Whatever the agent raises becomes the run's status: an agent's failure is a result, not
+    the end of the suite.
     """
     import torch
 
-    torch.set_num_threads(1)
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = hold(directory)
-    for stale in ("evals.csv", "episodes.csv", "diagnostics.csv", "dt_sweep.csv"):
-        (directory / stale).unlink(missing_ok=True)
+    torch.set_num_threads(spec.resources().cores)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = hold(directory)
+        for stale in (*directory.glob("*.csv"), *directory.glob("*.csv.*.tmp"), *directory.glob("run.json.*.tmp")):
+            stale.unlink()
     record = new_record(spec)
-    write_json(directory / "run.json", record)  # until the run ends, a kill leaves "interrupted"
+    write_record(directory, record)  # until the run ends, a kill leaves "interrupted"
     run = _Execution(spec, directory, record, emit)
     try:
         run.train()
         status, error = "done", None
     except Diverged as problem:
         status, error = "diverged", str(problem)
+    except Unwritable:
+        raise
     except Exception as problem:
         where = traceback.extract_tb(problem.__traceback__)[-1]
         file = Path(where.filename).name
         status, error = "error", f"{type(problem).__name__}: {problem} ({file}:{where.lineno})"
         traceback.print_exc()
     run.finish(status, error)
-    (directory / LOCK).unlink()
-    lock.close()
+    if status != "error":  # which may be the machine's: what a repetition can go on from stays
+        run.checkpoints.remove(spec.keep_policy and status == "done")
+    release(directory, lock)
     return status
 
 
@@ -68,6 +74,8 @@ class _Execution:
         self.rows: list[Event] = []
         self.diagnostics: list[dict[str, float]] = []
         self.clock: RunClock | None = None
+        deciding = ("config_hash", "task_version", "versions", "git_revision")
+        self.checkpoints = Checkpoints(directory, {name: record[name] for name in deciding}, spec.checkpoint_every_s)
 
     def train(self) -> None:
         import gymnasium as gym
@@ -85,20 +93,21 @@ class _Execution:
         self.metrics = task.metrics
         self.agent = entry.factory(task, self.env, config, derive_seed(task.name, spec.seed, "agent"))
         points = evaluation_points(spec.n_steps, spec.n_evals)
-        self.clock = RunClock(spec.n_steps, points, self.evaluate, self.diagnostics.append, task.dt)
+        self.clock = RunClock(spec.n_steps, points, self.evaluate, self.diagnostics.append, task.dt, self.checkpoint)
+        if found := self.checkpoints.load():
+            self.resume(*found)
         self.agent.learn(self.env, self.clock)
         if self.clock.running:
             raise RuntimeError(f"learn returned after {self.clock.n_steps} of {spec.n_steps} decisions")
         self.sweep_dt(task)
         if spec.keep_policy:
-            self.agent.save(self.directory / "checkpoint.pt")
+            self.agent.save(self.directory / AGENT)
 
     def evaluate(self, clock: RunClock) -> None:
         import numpy as np
         import torch
 
-        if self.env.n_steps != clock.n_steps:
-            raise RuntimeError(f"the agent reported {clock.n_steps} decisions but took {self.env.n_steps}")
+        self.check_count(clock)
         costs = {
             "n_steps": clock.n_steps,
             "t_env_s": round(clock.t_env_s, 6),
@@ -112,6 +121,43 @@ class _Execution:
         self.rows.append(row)
         self.write_tables()
         self.emit({"n_steps": clock.n_steps, "return_mean": row["return_mean"], "t_wall_s": row["t_wall_s"]})
+
+    def check_count(self, clock: RunClock) -> None:
+        if self.env.n_steps != clock.n_steps:
+            raise RuntimeError(f"the agent reported {clock.n_steps} decisions but took {self.env.n_steps}")
+
+    def checkpoint(self) -> None:
+        """Keep the run as it is now, when it is time to."""
+        assert self.clock is not None
+        if not self.checkpoints.due:
+            return
+        self.check_count(self.clock)
+        state = {
+            "started_at": self.record["started_at"],
+            "resumed_at_steps": self.record["resumed_at_steps"],
+            "clock": self.clock.costs(),
+            "env": self.env.state(),
+            "evals": self.rows,
+            "diagnostics": self.diagnostics,
+            "generators": global_generators(),
+        }
+        self.checkpoints.save(self.agent, state)
+        self.emit({"n_steps": self.clock.n_steps, "t_wall_s": self.clock.t_wall_s})
+
+    def resume(self, agent_file: Path, state: Event) -> None:
+        """Take up the run where its checkpoint was made."""
+        assert self.clock is not None
+        self.env.resume(state["env"])
+        self.agent.load(agent_file)
+        self.rows[:] = state["evals"]
+        self.diagnostics[:] = state["diagnostics"]
+        self.evaluator.n_evaluations = len(self.rows)
+        self.clock.resume(state["clock"])
+        self.record["started_at"] = state["started_at"]
+        self.record["resumed_at_steps"] = [*state["resumed_at_steps"], self.clock.n_steps]
+        write_record(self.directory, self.record)
+        self.emit({"n_steps": self.clock.n_steps, "t_wall_s": self.clock.t_wall_s, "spent_s": self.clock.spent_s})
+        set_global_generators(state["generators"])
 
     def sweep_dt(self, task: Task) -> None:
         """Evaluate the trained policy at other control intervals: dt_sweep.csv, one row per factor."""
@@ -136,12 +182,13 @@ class _Execution:
                 "n_updates": self.clock.n_updates,
                 "t_wall_s": self.clock.t_wall_s,
                 "t_eval_s": self.clock.t_eval_s,
+                "t_checkpoint_s": self.clock.t_checkpoint_s,
             }
             self.write_tables()
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         close_record(self.record, status, error)
         self.record["peak_rss_mb"] = peak_kb / 1024
-        write_json(self.directory / "run.json", self.record)
+        write_record(self.directory, self.record)
 
 
 def new_record(spec: RunSpec) -> Event:
@@ -171,6 +218,7 @@ def new_record(spec: RunSpec) -> Event:
         "versions": versions(),
         "git_revision": git_revision(),
         "machine": machine(),
+        "resumed_at_steps": [],
         "started_at": _now(),
         "finished_at": None,
     }
@@ -240,7 +288,10 @@ def main() -> None:
     def emit(event: Event) -> None:
         channel.write(json.dumps(event) + "\n")
 
-    emit({"status": execute(spec, directory, emit)})
+    try:
+        emit({"status": execute(spec, directory, emit)})
+    except Unwritable as problem:
+        emit({"unwritable": str(problem)})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from hjbbench.errors import UserError, unknown
 from hjbbench.protocol import Task
-from hjbbench.registry import AgentEntry, get_agent, get_task
+from hjbbench.registry import AgentEntry, Resources, get_agent, get_task
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class RunSpec:
     dt_factors: tuple[float, ...] = ()
     """Multiples of dt at which the trained policy is evaluated once more at the end."""
     keep_policy: bool = False
+    memory_limit_mb: float | None = None
+    """In units of 10^6 bytes; None: what the agent declares."""
+    checkpoint_every_s: float = 180.0
+    """Wall-clock seconds between two checkpoints; they are made between episodes."""
 
     @property
     def label(self) -> str:
@@ -44,6 +48,12 @@ class RunSpec:
             task = dataclasses.replace(task, dt=self.dt)
         entry = get_agent(self.variant_of or self.agent)
         return task, entry, configure(entry, self.overrides)
+
+    def resources(self) -> Resources:
+        """What the run takes at most."""
+        _, entry, config = self.resolve()
+        declared = entry.resources(config)
+        return dataclasses.replace(declared, memory_mb=self.memory_limit_mb or declared.memory_mb)
 
     def config_hash(self) -> str:
         """Hash of what decides the run's outcome: a finished run is not repeated while it stays the same."""

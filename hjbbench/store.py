@@ -6,14 +6,18 @@ import csv
 import fcntl
 import io
 import json
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from hjbbench.errors import UserError
+from hjbbench.errors import Unwritable, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +31,11 @@ RECORD_FIELDS: dict[str, type | tuple[type, ...]] = {
     "targets": list, "reference": dict, "totals": dict, "peak_rss_mb": float, "versions": dict,
     "git_revision": (str, type(None)), "machine": dict, "started_at": str, "finished_at": (str, type(None)),
 }  # fmt: skip
+NESTED_FIELDS: dict[str, dict[str, type]] = {
+    "budget": {"n_steps": int},
+    "totals": {"n_steps": int, "t_env_s": float, "n_updates": int, "t_wall_s": float, "t_eval_s": float},
+    "reference": {"random": float, "reference": float, "provenance": str},
+}
 EVAL_COLUMNS = (
     "n_steps", "t_env_s", "n_updates", "t_wall_s", "n_episodes",
     "return_mean", "return_std", "return_min", "return_max", "length_s_mean",
@@ -37,18 +46,55 @@ EPISODE_COLUMNS = ("n_steps", "t_env_s", "return", "length_s", "terminated")
 RUN_COLUMNS = ("suite", "task", "agent", "seed", "status", "dt", "budget_steps")
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader, or a kill at any moment, sees the old text or the new one."""
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write into Unwritable, one line that names the path and the reason."""
+    try:
+        yield
+    except OSError as problem:
+        raise Unwritable(
+            f"{path}: cannot be written ({problem.strerror or problem}); nothing stored is lost, and the same command "
+            "goes on once that is mended"
+        ) from None
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace a file in one step: a reader, or a kill at any moment, sees the old content or the new one.
+
+    Raises Unwritable, and leaves the old file alone, when the disk is full or the folder read-only.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with writing(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_record(directory: Path, record: Mapping[str, Any]) -> None:
+    """Write run.json with checksums: its own, and those of the tables beside it when the run has ended."""
+    ended = record.get("finished_at") is not None
+    tables = [path for path in sorted(directory.glob("*.csv")) if ended]
+    stored = dict(record) | {"sha256": {path.name: sha256(path.read_bytes()).hexdigest() for path in tables}}
+    stored["sha256"]["run.json"] = record_digest(stored)
+    write_json(directory / "run.json", stored)
+
+
+def record_digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record without its own checksum, as JSON with sorted keys and no spaces."""
+    others = {name: digest for name, digest in record["sha256"].items() if name != "run.json"}
+    text = json.dumps(dict(record) | {"sha256": others}, sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -68,15 +114,33 @@ def run_path(root: Path, task: str, agent: str, seed: int) -> Path:
 def hold(directory: Path) -> IO[str]:
     """Lock a run's directory for as long as the returned file is open or its process lives, however that ends.
 
-    Raises UserError when another process holds it.
+    A suite's folder is locked in the same way while a driver is at work in it. Raises UserError when another process
+    holds the lock.
     """
-    lock = open(directory / LOCK, "w", encoding="utf-8")  # noqa: SIM115  open is held
+    path = directory / LOCK
+    with writing(path):
+        lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115  open is held
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read(100).strip()
         lock.close()
-        raise UserError(f"{directory}: another process is carrying out this run") from None
+        raise UserError(f"{directory}: another process is at work here ({holder or 'unnamed'})") from None
+    if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+        lock.close()  # its last holder removed the file just now
+        return hold(directory)
+    with writing(path):
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}")
+        lock.flush()
     return lock
+
+
+def release(directory: Path, lock: IO[str]) -> None:
+    """End what ``hold`` began."""
+    (directory / LOCK).unlink(missing_ok=True)
+    lock.close()
 
 
 def is_held(directory: Path) -> bool:
@@ -84,10 +148,10 @@ def is_held(directory: Path) -> bool:
     try:
         with open(directory / LOCK, "r+", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # no lock, or a folder that nobody here can work in
+        return False
     return False
 
 
@@ -111,7 +175,7 @@ class Run:
         path = self.path / "evals.csv"
         if not path.exists():
             return pd.DataFrame({name: pd.Series(dtype=float) for name in EVAL_COLUMNS})
-        frame = _read_csv(path)
+        frame = self._read_csv(path)
         if list(frame.columns[: len(EVAL_COLUMNS)]) != list(EVAL_COLUMNS):
             lacking = [name for name in EVAL_COLUMNS if name not in frame.columns]
             raise UserError(f"{path}: columns must start with {EVAL_COLUMNS[0]},...; missing {lacking or 'none'}")
@@ -122,25 +186,30 @@ class Run:
             raise UserError(f"{path}: column {text[0]} must hold numbers")
         return frame
 
+    def _read_csv(self, path: Path) -> pd.DataFrame:
+        import pandas as pd
+
+        try:
+            content = path.read_bytes()
+            expected = self.record.get("sha256", {}).get(path.name)
+            if expected not in (None, sha256(content).hexdigest()):
+                raise UserError(f"{path}: checksum differs from the one in run.json: damaged, or changed by hand")
+            return pd.read_csv(io.BytesIO(content))
+        except (OSError, ValueError, pd.errors.ParserError) as problem:
+            if isinstance(problem, UserError):
+                raise
+            raise UserError(f"{path}: not a readable CSV ({problem})") from None
+
     @cached_property
     def dt_sweep(self) -> pd.DataFrame | None:
         """dt_sweep.csv, one row per control interval the final policy was evaluated at; None where none was swept."""
         path = self.path / "dt_sweep.csv"
         if not path.exists():
             return None
-        frame = _read_csv(path)
+        frame = self._read_csv(path)
         if not {"dt_factor", "return_mean"} <= set(frame.columns):
             raise UserError(f"{path}: columns dt_factor and return_mean are needed")
         return frame
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path)
-    except (ValueError, pd.errors.ParserError) as problem:
-        raise UserError(f"{path}: not a readable CSV ({problem})") from None
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -151,16 +220,30 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not readable as JSON ({problem})") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UserError(f"{path}: format must be {FORMAT}; not a run of this version of hjbbench")
-    for field, kind in RECORD_FIELDS.items():
-        if field not in record:
-            raise UserError(f"{path}: field {field!r} is missing")
-        value = record[field]
-        allowed = kind if isinstance(kind, tuple) else (kind,)
-        if isinstance(value, bool) or not isinstance(value, (*allowed, int) if float in allowed else allowed):
-            raise UserError(f"{path}: field {field!r} is {value!r}, must be {allowed[0].__name__}")
+    _check_fields(path, record, RECORD_FIELDS)
+    for name, fields in NESTED_FIELDS.items():
+        _check_fields(path, record[name], fields, f"{name}.")
+    targets = {f"targets[{k}]": target for k, target in enumerate(record["targets"])}
+    _check_fields(path, targets, dict.fromkeys(targets, float))
     if record["status"] not in STATUSES:
         raise UserError(f"{path}: status is {record['status']!r}, must be one of {', '.join(STATUSES)}")
+    if "sha256" in record and (
+        not isinstance(record["sha256"], dict) or record["sha256"].get("run.json") != record_digest(record)
+    ):
+        raise UserError(f"{path}: checksum differs from the one it holds: damaged, or changed by hand")
     return record
+
+
+def _check_fields(path: Path, values: Mapping[str, Any], kinds: Mapping[str, Any], where: str = "") -> None:
+    """Raise UserError for the first field that is missing, of another type, or no finite number where one is due."""
+    for field, expected in kinds.items():
+        if field not in values:
+            raise UserError(f"{path}: field {where + field!r} is missing")
+        value = values[field]
+        allowed = expected if isinstance(expected, tuple) else (expected,)
+        fits = isinstance(value, (*allowed, int) if float in allowed else allowed) and not isinstance(value, bool)
+        if not fits or (isinstance(value, float) and not math.isfinite(value)):
+            raise UserError(f"{path}: field {where + field!r} is {value!r}, must be {allowed[0].__name__}")
 
 
 def read_run(directory: Path) -> Run | None:

@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()) for group, entries in groups]
     (info / "entry_points.txt").write_text("\n".join(lines))
     sys.path.insert(0, str(site))
-    os.environ["PYTHONPATH"] = str(site)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @dataclass

@@ -34,9 +34,9 @@ class Figure:
 
     def __str__(self) -> str:
         sign = "<=" if self.at_most else ">="
-        ratio = self.value / self.limit
+        ratio = f"x{self.value / self.limit:<6.2f}" if self.limit else " " * 7
         verdict = "ok" if self.met else "MISSED"
-        return f"{self.name:58s} {self.value:10.4g} {sign} {self.limit:<8.4g} {self.unit:10s} x{ratio:<6.2f} {verdict}"
+        return f"{self.name:58s} {self.value:10.4g} {sign} {self.limit:<8.4g} {self.unit:10s} {ratio} {verdict}"
 
 
 def help_time() -> Iterator[Figure]:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from hjbbench.errors import UserError
+from hjbbench.errors import Unwritable, UserError
 from hjbbench.runner import new_record
 from hjbbench.spec import RunSpec
 from hjbbench.store import (
@@ -19,6 +19,7 @@ from hjbbench.store import (
     read_run,
     read_runs,
     write_atomic,
+    write_record,
     write_rows,
 )
 
@@ -90,9 +91,25 @@ def test_failed_write_leaves_the_old_file(run, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(Unwritable, match=r"run\.json: cannot be written \(no space left\)"):
         write_atomic(run / "run.json", "{}")
     assert (run / "run.json").read_bytes() == before
+    assert not list(run.glob("*.tmp"))
+
+
+def test_checksums_tell_a_changed_file(run, tmp_path):
+    write_record(run, new_record(SPEC) | {"finished_at": "now", "status": "done"})
+    (stored,) = read_runs(tmp_path)
+    assert set(stored.record["sha256"]) == {"run.json", "evals.csv"}
+    assert len(stored.evals) == 2
+    evals, record = run / "evals.csv", run / "run.json"
+    evals.write_text(evals.read_text()[:-20])
+    (stored,) = read_runs(tmp_path)
+    with pytest.raises(UserError, match=r"evals\.csv: checksum differs"):
+        _ = stored.evals
+    record.write_text(record.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(UserError, match=r"run\.json: checksum differs"):
+        read_runs(tmp_path)
 
 
 def test_lock_is_exclusive_and_ends_with_its_holder(run):

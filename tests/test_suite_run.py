@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, frame, is_held, read_runs
+from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, frame, hold, is_held, read_record, read_runs
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -80,6 +82,8 @@ FAULTS = {
     "raise": ("error", "a fault of the example"),
     "nan": ("diverged", "not finite"),
     "kill": ("error", "signal 9"),
+    "segfault": ("error", "signal 11"),
+    "leak": ("error", "memory limit of 900 MB"),
     "miscount": ("error", "decisions but took"),
     "early": ("error", "returned after 50 of 120"),
 }
@@ -88,7 +92,7 @@ FAULTS = {
 def test_faults_are_statuses_and_the_others_go_on(hjbbench, suite_file, tmp_path):
     # Evaluations every few steps, so that a miscount shows at once.
     text = suite_file.read_text().replace('"proportional", ', '"proportional", "faulty-*", ').replace('"0-1"', '"0"')
-    text = text.replace("n_evals = 4", "n_evals = 60")
+    text = text.replace("n_evals = 4", "n_evals = 60\nmemory_limit_mb = 900")
     for fault in FAULTS:
         text += f'\n[variants.faulty-{fault}]\nagent = "proportional"\nfault = "{fault}"\n'
     suite_file.write_text(text)
@@ -104,7 +108,7 @@ def test_faults_are_statuses_and_the_others_go_on(hjbbench, suite_file, tmp_path
         assert len(run.evals) > 0  # what was measured before the fault is kept
         assert (run.evals["n_steps"] <= 52).all()
     again = hjbbench("run", str(suite_file), "--out", "out")
-    assert "7 finished before, 0 to do" in again.stdout  # a failure is a result, not a gap
+    assert "9 finished before, 0 to do" in again.stdout  # a failure is a result, not a gap
 
 
 def test_a_run_that_hangs_is_stopped_at_its_wall_limit(hjbbench, suite_file, tmp_path):
@@ -138,6 +142,58 @@ def test_kill_of_the_driver_loses_nothing_and_leaves_no_orphan(hjbbench, suite_f
     rest = hjbbench("run", str(suite_file), "--out", "out", "--agents", "proportional")
     assert "1 finished before, 1 to do" in rest.stdout
     assert tree(finished) == before
+
+
+def test_a_killed_driver_s_runs_go_on_from_their_checkpoints(hjbbench, suite_file, tmp_path):
+    text = suite_file.read_text().replace('"proportional", "random"', '"slow"').replace('"0-1"', '"0"')
+    text = "checkpoint_every_s = 1e-6\n" + text.replace("= 120 }", "= 500 }") + SLOW.replace("hang", "pause")
+    suite_file.write_text(text)
+    command = [sys.executable, "-m", "hjbbench.cli", "run", str(suite_file), "--out", "out"]
+    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    run = tmp_path / "out/example/integrator/slow/seed-00"
+    deadline = time.monotonic() + 90
+    while not (run / "checkpoint.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    assert read_record(run / "run.json")["status"] == "interrupted"
+    assert hjbbench("run", str(suite_file), "--out", "out").returncode == 0
+    record = read_record(run / "run.json")
+    assert record["status"] == "done"
+    assert record["resumed_at_steps"]
+    assert not (run / "checkpoint.json").exists()
+
+
+def test_two_suites_in_one_folder_do_not_fight(hjbbench, suite_file, tmp_path):
+    (tmp_path / "out").mkdir()
+    lock = hold(tmp_path / "out")
+    before = tree(tmp_path / "out")
+    second = hjbbench("run", str(suite_file), "--out", "out")
+    assert second.returncode == 2
+    assert "another process is at work here (process" in second.stderr
+    assert len(second.stderr.strip().splitlines()) == 1
+    assert tree(tmp_path / "out") == before
+    lock.close()
+
+
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(hjbbench, suite_file, tmp_path, monkeypatch):
+    arguments = ("run", str(suite_file), "--out", "out", "--workers", "1")
+    assert hjbbench(*arguments, "--agents", "random", "--seeds", "0").returncode == 0
+    before = tree(tmp_path / "out/example/integrator/random")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        result = hjbbench(*arguments)
+    assert result.returncode == 2
+    assert "No space left on device" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert tree(tmp_path / "out/example/integrator/random") == before
+    state = json.loads(hjbbench("status", "out", "--json").stdout)
+    assert state["counts"]["done"] == 1
+    assert not state["failed"]  # the disk's failure is nobody's result
 
 
 def test_ctrl_c_marks_the_running_ones(hjbbench, suite_file, tmp_path):

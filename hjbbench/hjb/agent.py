@@ -22,7 +22,7 @@ from hjbbench.hjb.policy import Policy
 from hjbbench.hjb.replay import Replay
 from hjbbench.hjb.value import Critic
 from hjbbench.protocol import Clock, Task
-from hjbbench.registry import agent
+from hjbbench.registry import Resources, agent
 
 RECORD_EVERY = 1000
 """Decisions between two rows of diagnostics."""
@@ -34,7 +34,11 @@ RANGE_RATE = 0.1
 """Share by which each rollout moves the range of rewards."""
 
 
-@agent("diffusion-hjb", config=HJBConfig())
+def _resources(config: HJBConfig) -> Resources:
+    return Resources(gpus=0.0 if config.device == "cpu" else 0.25)  # its networks fill no GPU
+
+
+@agent("diffusion-hjb", config=HJBConfig(), resources=_resources)
 class DiffusionHJB:
     """Learns a diffusion generator, the Hamiltonian value flow along it, and a policy by its pathwise argmax."""
 
@@ -82,6 +86,7 @@ class DiffusionHJB:
                 clock.record(measure(self))
             clock.tick(steps=1, updates=updates)
             if ended:
+                clock.checkpoint()
                 next_obs, length = env.reset()[0], 0
             obs = next_obs
 
@@ -236,6 +241,9 @@ class DiffusionHJB:
             "n_updates": self.n_updates,
             "targets": None if self.targets is None else tuple(self.targets),
             "starts": self.starts,
+            "rollout": None if self.rollout is None else tuple(self.rollout),
+            "entropy": self.entropy,
+            "seconds": self.seconds,
         }
         torch.save(state, path)
 
@@ -246,6 +254,8 @@ class DiffusionHJB:
             getattr(self, name).load_state_dict(state[name])
         self.rng.set_state(state["rng"].cpu())
         self.n_updates, self.starts = state["n_updates"], state["starts"]
+        self.entropy, self.seconds = state["entropy"], state["seconds"]
+        self.rollout = None if state["rollout"] is None else Rollout(*state["rollout"])
         if state["targets"] is not None:
             self.targets = Targets(*state["targets"])
             self.starts_pool = torch.cat(self.starts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ class ProportionalConfig:
     gain: float = 1.0
     """Action per unit of x."""
     fault: str = ""
-    """raise | nan | kill | hang | miscount | early, after 50 decisions."""
+    """raise | nan | kill | segfault | hang | leak | miscount | early, after 50 decisions; pause at each."""
 
 
 def refuses(task):
@@ -36,15 +37,18 @@ class Proportional:
         obs, _ = env.reset()
         while clock.running:
             action = self.act(obs) + 0.1 * self.rng.standard_normal(1)
+            if self.config.fault == "pause":
+                time.sleep(0.01)
             if clock.n_steps == 50:
                 if self.config.fault == "early":
                     return
                 action = self.fail(action, env)
             obs, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                obs, _ = env.reset()
             clock.tick(steps=1, updates=1)
             clock.record({"obs": float(obs[0])})
+            if terminated or truncated:
+                clock.checkpoint()
+                obs, _ = env.reset()
 
     def fail(self, action, env):
         match self.config.fault:
@@ -54,8 +58,15 @@ class Proportional:
                 return action * np.nan
             case "kill":
                 os.kill(os.getpid(), 9)
+            case "segfault":
+                ctypes.string_at(0)
             case "hang":
                 time.sleep(600)
+            case "leak":
+                hoard = []
+                while True:
+                    hoard.append(np.ones(2_000_000))
+                    time.sleep(0.01)
             case "miscount":
                 env.step(action)
         return action

@@ -1,0 +1,1 @@
+"""Torture: kills, lost nodes, full disks and nonsense, each against its figure. ``make torture`` runs the lot."""
