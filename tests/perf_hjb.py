@@ -34,6 +34,9 @@ class _Limit:
     def record(self, values: dict[str, float]) -> None:
         """Diagnostics are not part of a decision."""
 
+    def checkpoint(self) -> None:
+        """Neither are checkpoints."""
+
 
 def _diffusion_hjb() -> Callable[[], object]:
     task, entry = get_task(TASK), get_agent("diffusion-hjb")

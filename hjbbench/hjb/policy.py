@@ -58,7 +58,7 @@ class Policy:
         self.net = Ensemble(1, obs_dim, 2 * action_dim, config.width, 2, rng).to(rng.device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))
-        self.log_weight = torch.tensor(math.log(config.smoothness_max) - 3, device=rng.device)
+        self.log_weight = torch.tensor(math.log(config.smoothness_max), device=rng.device)
         self.optimiser = adamw(self.net.parameters(), config.policy_lr)
         self.temperature_optimiser = adamw([self.log_temperature], config.temperature_lr)
         self.gradient_norm = torch.zeros((), device=rng.device)
@@ -132,8 +132,9 @@ class Policy:
             target = self.config.action_rate
             # In units of the target rate, and of decisions: the second term's time constant is 1/target.
             loss = loss + self.log_weight.exp() * (result.rate / target**2 + result.champ / target)
+            highest = math.log(self.config.smoothness_max)
             excess = (result.rate.detach() / target**2 - 1).clamp(-1, 1)
-            self.log_weight = (self.log_weight + DUAL_LR * excess).clamp(-12.0, math.log(self.config.smoothness_max))
+            self.log_weight = (self.log_weight + DUAL_LR * excess).clamp(highest - 3.0, highest)
         weights = list(self.net.parameters())
         # Gradients for the policy's weights only: the generator and the critic are given.
         for parameter, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
