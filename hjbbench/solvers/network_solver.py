@@ -1,0 +1,58 @@
+"""What the solvers whose value is a network share: the network, its learning rate's course, saving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from hjbbench.protocol import Task
+from hjbbench.solvers.field import ValueField
+from hjbbench.solvers.solver import Solver
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """One setting for all problems, and for the value flow and the residual solver alike."""
+
+    dt_factor: float = 1.0
+    """The solver's time step over the task's dt."""
+    updates: int = 5
+    """Gradient steps per round."""
+    batch: int = 512
+    width: int = 64
+    lr: float = 5e-3
+    """At the start; a cosine takes it to 0."""
+    average_rate: float = 0.02
+    """Averaging rate of the weights that targets, policy and errors use."""
+
+
+class NetworkSolver(Solver):
+    """A solver whose solution is a ``ValueField``."""
+
+    def __init__(self, task: Task, config: NetworkConfig, seed: int) -> None:
+        super().__init__(task, config.dt_factor, seed)
+        self.config = config
+        self.field = ValueField(self.equations, config.width, config.lr, config.average_rate, self.rng)
+        self.solution = self.field
+
+    def improve(self, progress: float) -> int:
+        self.field.anneal(self.config.lr, progress)
+        self.prepare()
+        for _ in range(self.config.updates):
+            self.field.descend(self.loss())
+        return self.config.updates
+
+    def prepare(self) -> None:
+        """What a round does before its updates."""
+
+    def loss(self) -> Tensor:
+        """The loss of one update."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.field.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.field.load_state_dict(state)
