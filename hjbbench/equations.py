@@ -121,8 +121,9 @@ def hold_step(equations: Equations, dt: float | Tensor, state: Tensor, control: 
     (n, state_dim + 1) is standard normal. A path that ends inside may have been outside between: under the bridge
     between its ends this has the probability exp(-2 m m' / (g^2 dt)) for margins m, m' (Gobet, 2000, Stochastic
     Processes and their Applications 87, for a flat boundary and isotropic noise), which the last component of the
-    noise decides; its end is then reflected. A path that ends outside counts up to where its chord meets the boundary,
-    and stops on it.
+    noise decides; its end is then reflected. A path that ends outside stops where its chord meets the boundary, after
+    the bridge's mean time to it: m sqrt(dt) / g times Mills' ratio at (m + m') / (g sqrt(dt)), which is the chord's
+    share of dt where there is no noise. (The integral of t p(t, m) p(dt - t, m') m / t, p the heat kernel, is an erfc.)
     """
     left = equations.remaining_s(state)
     h = torch.minimum(left, torch.as_tensor(dt, dtype=left.dtype))
@@ -134,16 +135,21 @@ def hold_step(equations: Equations, dt: float | Tensor, state: Tensor, control: 
     before, after = equations.margin(state).clamp(min=0), equations.margin(following)
     crossed, share = after <= 0, torch.ones_like(h)
     if equations.ends and not equations.finite_horizon:
-        variance = scale.amax(-1).square() * h
-        chance = torch.exp(-2 * before * after / variance.clamp(min=1e-12))
-        touched = ~crossed & (variance > 0) & (torch.special.ndtr(noise[:, -1]) < chance)
+        spread = scale.amax(-1) * h.sqrt()
+        chance = torch.exp(-2 * before * after / spread.square().clamp(min=1e-12))
+        touched = ~crossed & (spread > 0) & (torch.special.ndtr(noise[:, -1]) < chance)
         if touched.any():
             mirrored = following - 2 * after[:, None] * gradient_of(equations.margin, following)
             following = torch.where(touched[:, None], mirrored, following)
         crossed = crossed | touched
-        share = torch.where(crossed, before / (before + after.abs()).clamp(min=1e-12), share)
-        chord = (state + share[:, None] * (following - state))[crossed]
-        following = following.index_put((crossed,), _onto_boundary(equations, chord))
+        across = (before + after.abs()).clamp(min=1e-12)
+        chord = (before / across)[:, None]
+        following = torch.where(crossed[:, None], state + chord * (following - state), following)
+        mills = math.sqrt(math.pi / 2) * torch.special.erfcx(across / spread.clamp(min=1e-9) / math.sqrt(2))
+        share = torch.where(crossed, torch.where(spread > 1e-6, before / spread * mills, before / across), share)
+        fresh = crossed & (before > 0)  # the others have been on the boundary before
+        if fresh.any():
+            following = following.index_put((fresh,), _onto_boundary(equations, following[fresh]))
     ended = crossed | (left <= h * (1 + 1e-6))
     elapsed = share * h
     rho = equations.discount_rate

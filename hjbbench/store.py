@@ -123,6 +123,12 @@ class Run:
         return frame
 
     @cached_property
+    def diagnostics(self) -> pd.DataFrame | None:
+        """diagnostics.csv, what the agent recorded about itself; None where it recorded nothing."""
+        path = self.path / "diagnostics.csv"
+        return _read_csv(path) if path.exists() else None
+
+    @cached_property
     def dt_sweep(self) -> pd.DataFrame | None:
         """dt_sweep.csv, one row per control interval the final policy was evaluated at; None where none was swept."""
         path = self.path / "dt_sweep.csv"

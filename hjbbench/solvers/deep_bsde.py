@@ -24,7 +24,7 @@ class DeepBSDEConfig:
     """As published for this equation (frankhan91/DeepBSDE, configs/hjb_lq_d100.json): 20 steps, 2000 iterations."""
 
     dt_factor: float = 1.0
-    updates: int = 5
+    updates: int = 20
     """Iterations per round."""
     batch: int = 64
     lr: float = 1e-2
@@ -83,7 +83,7 @@ class _Known:
     def gradient(self, state: Tensor) -> Tensor:
         """(n, 1 + dim); the derivative in time, which no control needs, is 0."""
         net = self._solver.net.eval()
-        step = (state[:, 0] / self._solver.dt + 1e-3).long().clamp(max=self._solver.n_steps - 1)
+        step = (state[:, 0] / self._solver.dt + 1e-3).long().clamp(0, self._solver.n_steps - 1)
         out = torch.zeros_like(state)
         for k in step.unique().tolist():
             rows = step == k

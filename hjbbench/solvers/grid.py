@@ -23,7 +23,7 @@ from hjbbench.equations import Equations, hold_step
 from hjbbench.errors import UserError
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
-from hjbbench.solvers.solver import Solver, when
+from hjbbench.solvers.solver import ValueSolver, when
 from hjbbench.solvers.table import Table
 
 BYTES_PER_WEIGHT = 12
@@ -42,7 +42,7 @@ class GridConfig:
     """Per dimension; 0 for 201, 101, 41 and 15 in one to four dimensions."""
     beyond: float = 2.0
     """The box's size over that of the states V is sought at, for a problem that goes on outside them."""
-    sweeps: int = 50
+    sweeps: int = 200
     """Of every node per round."""
     memory_mb: int = 2000
     """Most that the transition matrices may take."""
@@ -73,7 +73,7 @@ def _noisy(equations: Equations) -> list[int]:
         "grid reaches four dimensions: its nodes are exponential in them",
     ),
 )
-class Grid(Solver):
+class Grid(ValueSolver):
     """Solver: semi-Lagrangian policy iteration on a regular grid, up to four dimensions."""
 
     def __init__(self, task: Task, env: gym.Env, config: GridConfig, seed: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hjbbench.protocol import Task
 from hjbbench.solvers.field import ValueField
-from hjbbench.solvers.solver import Solver
+from hjbbench.solvers.solver import ValueSolver
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,21 @@ class NetworkConfig:
 
     dt_factor: float = 1.0
     """The solver's time step over the task's dt."""
-    updates: int = 5
+    updates: int = 20
     """Gradient steps per round."""
     batch: int = 512
     width: int = 64
-    lr: float = 5e-3
+    lr: float = 1e-2
     """At the start; a cosine takes it to 0."""
+    boundary_batch: int = 64
+    """States on the boundary, where there is one, at which an update fits the payoff."""
+    boundary_weight: float = 1.0
+    """Of their mean square miss in the loss."""
     average_rate: float = 0.02
     """Averaging rate of the weights that targets, policy and errors use."""
 
 
-class NetworkSolver(Solver):
+class NetworkSolver(ValueSolver):
     """A solver whose solution is a ``ValueField``."""
 
     def __init__(self, task: Task, config: NetworkConfig, seed: int) -> None:
@@ -43,6 +47,12 @@ class NetworkSolver(Solver):
         for _ in range(self.config.updates):
             self.field.descend(self.loss())
         return self.config.updates
+
+    def boundary_loss(self) -> Tensor:
+        """The weighted mean square miss of the payoff on the boundary, in reward units; 0 without one."""
+        edge = self.equations.boundary(self.config.boundary_batch, self.rng)
+        miss = self.field(edge) - self.equations.payoff(edge)
+        return self.config.boundary_weight * miss.square().sum() / max(1, len(edge))
 
     def prepare(self) -> None:
         """What a round does before its updates."""

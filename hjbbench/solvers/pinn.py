@@ -22,9 +22,8 @@ from hjbbench.solvers.solver import when
 class PinnConfig(NetworkConfig):
     """``dt_factor`` is of the greedy policy only: the residual has no time step."""
 
-    boundary_batch: int = 128
     boundary_weight: float = 10.0
-    """Of the mean square miss of the payoff, against that of the residual."""
+    """Against the residual, whose square is of another size."""
 
 
 LARGEST_DIM = 20
@@ -40,14 +39,9 @@ class Pinn(NetworkSolver):
 
     def __init__(self, task: Task, env: gym.Env, config: PinnConfig, seed: int) -> None:
         super().__init__(task, config, seed)
-        self._boundary_batch, self._boundary_weight = config.boundary_batch, config.boundary_weight
 
     def loss(self) -> Tensor:
-        loss = self.residual(self.equations.sample(self.config.batch, self.rng)).square().mean()
-        edge = self.equations.boundary(self._boundary_batch, self.rng)
-        if not len(edge):
-            return loss
-        return loss + self._boundary_weight * (self.field(edge) - self.equations.payoff(edge)).square().mean()
+        return self.residual(self.equations.sample(self.config.batch, self.rng)).square().mean() + self.boundary_loss()
 
     def residual(self, state: Tensor) -> Tensor:
         """max_u { r + b V_x + g^2 V_xx / 2 } - rho V at the states, (n,), differentiable in the network."""

@@ -24,7 +24,7 @@ from hjbbench.solvers.solver import known
 class ValueFlowConfig(NetworkConfig):
     """Times are counted in steps, since problems live on scales from 0.02 s to 5 s."""
 
-    starts: int = 32
+    starts: int = 128
     """Trajectories of one rollout, one rollout per round."""
     rollout_steps: int = 20
     flow_step: float = 20.0
@@ -71,4 +71,4 @@ class ValueFlow(NetworkSolver):
     def loss(self) -> Tensor:
         index = torch.randint(0, len(self._targets.value), (self.config.batch,), generator=self.rng)
         miss = self.field(self._targets.state[index]) - self._targets.value[index]
-        return (miss / self.field.unit).square().mean()
+        return (miss.square().mean() + self.boundary_loss()) / self.field.unit**2
