@@ -151,7 +151,9 @@ def plan(
                 left_out.append(f"{agent_name} on {task_name}: {reason}")
                 continue
             settings = {**(_settings(variant) if variant else {}), **(overrides or {}).get(agent_name, {})}
-            configure(get_agent(base), settings)
+            config = configure(get_agent(base), settings)
+            if hasattr(config, "check"):
+                config.check(get_task(task_name))
             for seed in parse_seeds(seeds or suite.agent_seeds.get(agent_name, suite.seeds)):
                 runs.append(
                     RunSpec(

@@ -11,6 +11,7 @@ import torch
 
 from hjbbench.errors import UserError
 from hjbbench.hjb.flow import HamiltonianFlow
+from hjbbench.planning import load_suite, plan
 from hjbbench.registry import get_agent, get_task
 from hjbbench.runner import execute
 from hjbbench.solvers.errors import Yardstick, regret
@@ -65,6 +66,15 @@ def test_a_grid_beyond_memory_is_refused_with_its_size() -> None:
     assert needed > 50_000
     with pytest.raises(UserError, match=rf"101\^4 nodes .* need {needed:.0f} MB, allowed are 2000"):
         Grid(task, None, GridConfig(nodes=101), 0)
+
+
+@pytest.mark.parametrize(
+    ("agent", "setting", "message"),
+    [("grid", {"nodes": 5000}, r"5000\^2 nodes .* need"), ("value-flow", {"dt_factor": 40.0}, "dt is 2 s, too coarse")],
+)
+def test_settings_that_cannot_be_solved_are_refused_before_anything_runs(agent, setting, message) -> None:
+    with pytest.raises(UserError, match=message):
+        plan(load_suite("oracle"), tasks="oracle/lqr-d2", agents=agent, overrides={agent: setting})
 
 
 @pytest.mark.parametrize(("task", "dt"), [("oracle/eikonal-d1", 1.5), ("oracle/lqg-d10", 2.0), ("oracle/lqr-d2", 1.0)])

@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
-from hjbbench.solvers.solver import Solver, when
+from hjbbench.solvers.solver import Solver, SolverConfig, when
 
 
 @dataclass(frozen=True)
-class DeepBSDEConfig:
+class DeepBSDEConfig(SolverConfig):
     """As published for this equation (frankhan91/DeepBSDE, configs/hjb_lq_d100.json): 20 steps, 2000 iterations."""
 
-    dt_factor: float = 1.0
     updates: int = 20
     """Iterations per round."""
     batch: int = 64
@@ -103,7 +102,7 @@ class DeepBSDE(Solver):
     """Solver: Deep BSDE with the published settings; it learns the value at one point."""
 
     def __init__(self, task: Task, env: gym.Env, config: DeepBSDEConfig, seed: int) -> None:
-        super().__init__(task, config.dt_factor, seed)
+        super().__init__(task, config, seed)
         self.config = config
         anchor = self.equations.anchor()
         assert anchor is not None

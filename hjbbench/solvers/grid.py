@@ -23,7 +23,7 @@ from hjbbench.equations import Equations, hold_step
 from hjbbench.errors import UserError
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
-from hjbbench.solvers.solver import ValueSolver, when
+from hjbbench.solvers.solver import SolverConfig, ValueSolver, when
 from hjbbench.solvers.table import Table
 
 BYTES_PER_WEIGHT = 12
@@ -33,11 +33,9 @@ SETTLED = 1e-6
 
 
 @dataclass(frozen=True)
-class GridConfig:
-    """Nodes and the memory they may take."""
+class GridConfig(SolverConfig):
+    """Nodes and the memory they may take. ``dt_factor`` is of the longest step: a short spacing makes it shorter."""
 
-    dt_factor: float = 1.0
-    """Of the greedy policy; the grid's own step follows its spacing."""
     nodes: int = 0
     """Per dimension; 0 for 201, 101, 41 and 15 in one to four dimensions."""
     beyond: float = 2.0
@@ -46,6 +44,24 @@ class GridConfig:
     """Of every node per round."""
     memory_mb: int = 2000
     """Most that the transition matrices may take."""
+
+    def nodes_in(self, dim: int) -> int:
+        """Nodes per dimension."""
+        return self.nodes or DEFAULT_NODES[dim - 1]
+
+    def check(self, task: Task) -> None:
+        """Raise UserError for a grid too small to be one or too large for memory, with its size."""
+        super().check(task)
+        assert task.equations is not None
+        dim = task.equations.state_dim
+        nodes = self.nodes_in(dim)
+        if nodes < 3:
+            raise UserError(f"grid.nodes is {nodes}, must be at least 3")
+        if (needed := memory_mb(task.equations, nodes)) > self.memory_mb:
+            raise UserError(
+                f"grid: {nodes}^{dim} nodes on {task.name} need {needed:.0f} MB, allowed are {self.memory_mb} "
+                "(grid.nodes, grid.memory_mb)"
+            )
 
 
 DEFAULT_NODES = (201, 101, 41, 15)
@@ -77,22 +93,13 @@ class Grid(ValueSolver):
     """Solver: semi-Lagrangian policy iteration on a regular grid, up to four dimensions."""
 
     def __init__(self, task: Task, env: gym.Env, config: GridConfig, seed: int) -> None:
-        super().__init__(task, config.dt_factor, seed)
+        super().__init__(task, config, seed)
         self.config = config
-        equations, d = self.equations, self.equations.state_dim
-        nodes = config.nodes or DEFAULT_NODES[d - 1]
-        if nodes < 3:
-            raise UserError(f"grid.nodes is {nodes}, must be at least 3")
-        needed = memory_mb(equations, nodes)
-        if needed > config.memory_mb:
-            raise UserError(
-                f"grid: {nodes}^{d} nodes on {task.name} need {needed:.0f} MB, allowed are {config.memory_mb} "
-                "(grid.nodes, grid.memory_mb)"
-            )
+        equations = self.equations
         size = equations.sample(4096, self.rng).double().abs().amax(0)
         if (equations.margin(config.beyond * size[None]) > 0).all():
             size = config.beyond * size
-        self.table = Table(size, nodes)
+        self.table = Table(size, config.nodes_in(equations.state_dim))
         self.solution = self.table
         self._points = self.table.points()
         inside = equations.margin(self._points) > 1e-9

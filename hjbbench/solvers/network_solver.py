@@ -9,15 +9,13 @@ from torch import Tensor
 
 from hjbbench.protocol import Task
 from hjbbench.solvers.field import ValueField
-from hjbbench.solvers.solver import ValueSolver
+from hjbbench.solvers.solver import SolverConfig, ValueSolver
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(SolverConfig):
     """One setting for all problems, and for the value flow and the residual solver alike."""
 
-    dt_factor: float = 1.0
-    """The solver's time step over the task's dt."""
     updates: int = 20
     """Gradient steps per round."""
     batch: int = 512
@@ -36,7 +34,7 @@ class NetworkSolver(ValueSolver):
     """A solver whose solution is a ``ValueField``."""
 
     def __init__(self, task: Task, config: NetworkConfig, seed: int) -> None:
-        super().__init__(task, config.dt_factor, seed)
+        super().__init__(task, config, seed)
         self.config = config
         self.field = ValueField(self.equations, config.width, config.lr, config.average_rate, self.rng)
         self.solution = self.field

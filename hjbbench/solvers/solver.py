@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,19 @@ RECORDS = 20
 """Rows of diagnostics per run."""
 
 
+@dataclass(frozen=True)
+class SolverConfig:
+    """What every solver can be told."""
+
+    dt_factor: float = 1.0
+    """The solver's time step over the task's dt."""
+
+    def check(self, task: Task) -> None:
+        """Raise UserError for a time step too coarse for the task."""
+        assert task.equations is not None
+        check_step(task.equations, task.dt * self.dt_factor, task.name)
+
+
 class Solver:
     """A round of ``improve`` per decision; the decisions are those of the greedy policy and teach nothing.
 
@@ -31,12 +45,12 @@ class Solver:
 
     solution: Value
 
-    def __init__(self, task: Task, dt_factor: float, seed: int) -> None:
+    def __init__(self, task: Task, config: SolverConfig, seed: int) -> None:
         assert task.equations is not None
+        config.check(task)
         self.task, self.equations = task, task.equations
-        self.dt = task.dt * dt_factor
+        self.dt = task.dt * config.dt_factor
         self.rng = torch.Generator().manual_seed(seed % 2**63)
-        check_step(self.equations, self.dt, task.name)
         self._yardstick = Yardstick(self.equations)
         self._solve_s, self._solve_cpu_s, self._memory_mb = 0.0, 0.0, _peak_mb()
 
