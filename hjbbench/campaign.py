@@ -13,9 +13,10 @@ from statistics import median
 from typing import Any
 
 from hjbbench.errors import UserError
+from hjbbench.lock import hold, is_held, release
 from hjbbench.registry import get_task
 from hjbbench.spec import RunSpec
-from hjbbench.store import Run, hold, is_held, read_run, read_runs, release, run_path, write_json
+from hjbbench.store import Run, read_run, read_runs, run_path, write_json
 
 PLAN = "plan.json"
 RETRIED = ("error", "timeout")

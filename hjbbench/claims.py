@@ -109,7 +109,7 @@ def load_claims(path: Path) -> list[Claim]:
 
 def _parse(entry: Mapping[str, Any], where: str) -> Claim:
     kind = entry.get("kind")
-    if kind not in _OF_KIND:
+    if not isinstance(kind, str) or kind not in _OF_KIND:
         raise UserError(f"{where}: kind is {kind!r}, must be one of {', '.join(_OF_KIND)}")
     where = f"{where} ({entry.get('name')})"
     fields = {**_COMMON, **_OF_KIND[kind]}

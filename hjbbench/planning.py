@@ -13,6 +13,8 @@ from hjbbench.errors import UserError, unknown
 from hjbbench.registry import all_agents, all_tasks, get_agent, get_task
 from hjbbench.spec import RunSpec, configure
 
+SEED_DIGITS = 4
+"""A longer seed is a slip of the finger, and a range up to it fills the memory."""
 SHIPPED = Path(__file__).parent / "suites"
 
 
@@ -115,7 +117,8 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in str(text).split(","):
         low, dash, high = part.strip().partition("-")
-        if not (low.isascii() and low.isdigit()) or (dash and not (high.isascii() and high.isdigit())):
+        numbers = (low, high) if dash else (low,)
+        if not all(each.isascii() and each.isdigit() and len(each) <= SEED_DIGITS for each in numbers):
             raise UserError(f"seeds: {text!r} is not understood; write 0-9, 3 or 0,2,5-7")
         if dash and int(high) < int(low):
             raise UserError(f"seeds: {part.strip()!r} runs backwards; write {high}-{low}")
@@ -156,7 +159,9 @@ def plan(
                 left_out.append(f"{agent_name} on {task_name}: {reason}")
                 continue
             settings = {**(_settings(variant) if variant else {}), **(overrides or {}).get(agent_name, {})}
-            configure(get_agent(base), settings)
+            config = configure(get_agent(base), settings)
+            if hasattr(config, "check"):
+                config.check(get_task(task_name))
             for seed in parse_seeds(seeds or suite.agent_seeds.get(agent_name, suite.seeds)):
                 runs.append(
                     RunSpec(

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from hjbbench.errors import Unwritable
-from hjbbench.runner import close_record, new_record
+from hjbbench.lock import LOCK
+from hjbbench.record import close_record, new_record
 from hjbbench.spec import RunSpec
-from hjbbench.store import LOCK, read_record, write_record, writing
+from hjbbench.store import read_record, write_record, writing
 
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",

@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium as gym
 import numpy as np
+
+if TYPE_CHECKING:
+    from hjbbench.equations import Equations
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Task:
     tensors alike. None: an episode ends by its horizon alone."""
     optimal_value: Callable[[np.ndarray], np.ndarray] | None = None
     """Exact V*(obs) for observations (n, obs_dim), where one exists."""
+    equations: Equations | None = None
+    """The known equations, where a task gives them: for solvers, never for a learner."""
     metrics: tuple[str, ...] = ()
     """Names of the task's own figures per episode, found in ``info["episode_metrics"]`` of an episode's last step;
     their means are columns of evals.csv. "success" also fills success_rate."""

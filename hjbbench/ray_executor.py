@@ -15,10 +15,11 @@ from typing import Any
 from hjbbench.checkpoint import AGENT, STATE
 from hjbbench.errors import UserError
 from hjbbench.executors import Listener, run_all
+from hjbbench.lock import hold, release
 from hjbbench.process import POLL_S, carry_out
-from hjbbench.runner import new_record
+from hjbbench.record import new_record
 from hjbbench.spec import RunSpec
-from hjbbench.store import hold, release, run_path, write_atomic, write_record, writing
+from hjbbench.store import clear, run_path, write_atomic, write_record, writing
 
 LOSSES = 5
 """Times a run may lose its node before it is left interrupted: the cluster's failure is no result of the agent's."""
@@ -75,8 +76,7 @@ def _carry_out(root: Path, spec: RunSpec, stop: threading.Event) -> Iterator[dic
     lock = hold(directory)
     try:
         for _ in range(LOSSES):
-            for stale in directory.glob("*.csv"):
-                stale.unlink()
+            clear(directory)
             try:
                 yield from _attempt(spec, directory, stop)
                 return

@@ -32,7 +32,8 @@ class AgentEntry:
     name: str
     factory: Callable[..., Agent]
     config: Any
-    """The frozen dataclass of the agent's settings; its defaults serve every task."""
+    """The frozen dataclass of the agent's settings; its defaults serve every task. It may have ``check(task)``, which
+    raises UserError for a task these settings cannot be used on."""
     summary: str
     refuses: Callable[[Task], str | None]
     """The reason this agent cannot run on a task, or None."""

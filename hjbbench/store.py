@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import math
 import os
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from hjbbench.errors import Unwritable, UserError
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-LOCK = "running.lock"
 STATUSES = ("done", "diverged", "error", "timeout", "interrupted")
 RECORD_FIELDS: dict[str, type | tuple[type, ...]] = {
     "suite": str, "task": str, "agent": str, "seed": int, "status": str, "error": (str, type(None)), "config": dict,
@@ -106,53 +103,15 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
     write_atomic(path, buffer.getvalue())
 
 
+def clear(directory: Path) -> None:
+    """Remove an earlier attempt's tables and what a kill left of files half written; checkpoints stay."""
+    for stale in (*directory.glob("*.csv"), *directory.glob("*.*.*.tmp")):
+        stale.unlink()
+
+
 def run_path(root: Path, task: str, agent: str, seed: int) -> Path:
     """Where a run lies below its suite's folder."""
     return root / task / agent / f"seed-{seed:02d}"
-
-
-def hold(directory: Path) -> IO[str]:
-    """Lock a run's directory for as long as the returned file is open or its process lives, however that ends.
-
-    A suite's folder is locked in the same way while a driver is at work in it. Raises UserError when another process
-    holds the lock.
-    """
-    path = directory / LOCK
-    with writing(path):
-        lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115  open is held
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read(100).strip()
-        lock.close()
-        raise UserError(f"{directory}: another process is at work here ({holder or 'unnamed'})") from None
-    if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-        lock.close()  # its last holder removed the file just now
-        return hold(directory)
-    with writing(path):
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {platform.node()}")
-        lock.flush()
-    return lock
-
-
-def release(directory: Path, lock: IO[str]) -> None:
-    """End what ``hold`` began."""
-    (directory / LOCK).unlink(missing_ok=True)
-    lock.close()
-
-
-def is_held(directory: Path) -> bool:
-    """Whether a living process is carrying out the run of this directory."""
-    try:
-        with open(directory / LOCK, "r+", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no lock, or a folder that nobody here can work in
-        return False
-    return False
 
 
 @dataclass(frozen=True)
@@ -199,6 +158,12 @@ class Run:
             if isinstance(problem, UserError):
                 raise
             raise UserError(f"{path}: not a readable CSV ({problem})") from None
+
+    @cached_property
+    def diagnostics(self) -> pd.DataFrame | None:
+        """diagnostics.csv, what the agent recorded about itself; None where it recorded nothing."""
+        path = self.path / "diagnostics.csv"
+        return _read_csv(path) if path.exists() else None
 
     @cached_property
     def dt_sweep(self) -> pd.DataFrame | None:

@@ -13,7 +13,7 @@ from hjbbench.errors import Diverged
 from hjbbench.evaluation import Evaluator
 from hjbbench.registry import get_task
 from hjbbench.seeding import derive_seed
-from tasks.oracle import oscillator_problem
+from tasks.oracle.linear_quadratic import oscillator_problem
 
 TASK = get_task("oracle/oscillator")
 

@@ -8,20 +8,10 @@ import os
 import pytest
 
 from hjbbench.errors import Unwritable, UserError
-from hjbbench.runner import new_record
+from hjbbench.lock import hold, is_held
+from hjbbench.record import new_record
 from hjbbench.spec import RunSpec
-from hjbbench.store import (
-    EVAL_COLUMNS,
-    frame,
-    hold,
-    is_held,
-    read_record,
-    read_run,
-    read_runs,
-    write_atomic,
-    write_record,
-    write_rows,
-)
+from hjbbench.store import EVAL_COLUMNS, frame, read_record, read_run, read_runs, write_atomic, write_record, write_rows
 
 SPEC = RunSpec("unit", "oracle/oscillator", "sac", 0, 100, 5, 2, 60.0)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, frame, hold, is_held, read_record, read_runs
+from hjbbench.lock import hold, is_held
+from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, frame, read_record, read_runs
 
 
 def tree(root: Path) -> dict[str, bytes]:

@@ -28,6 +28,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     from hjbbench.report.cells import collect
     from hjbbench.report.convergence import convergences, resolution
     from hjbbench.report.drawing import looks
+    from hjbbench.report.exactness import draw_dimensions, exactness
     from hjbbench.report.figures import draw_costs, draw_task
     from hjbbench.report.headline import headline
     from hjbbench.report.latex import as_latex
@@ -50,7 +51,10 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     styles = looks({run.record["agent"] for run in counted})
     named = list(zip(board.tasks, stems(board.tasks), strict=True))
     distributions = convergences(board.tasks, [row.agent for row in board.ranked])
+    exact = exactness(counted)
     contents = Contents(
+        exact=exact,
+        exact_figures=draw_dimensions(exact, styles),
         board=board,
         headline=sentences,
         judged=judged,
@@ -63,7 +67,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
         runs=counted,
         status=campaign.status(folder),
     )
-    figures = [draw_scores(board), *contents.suite_figures]
+    figures = [draw_scores(board), *contents.suite_figures, *contents.exact_figures]
     for group in (*contents.task_figures.values(), *contents.cost_figures.values()):
         figures += group
     page = folder / "report" / "index.html"

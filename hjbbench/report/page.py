@@ -18,6 +18,7 @@ from hjbbench.evidence import EQUAL_RETURN
 from hjbbench.report.cells import TaskCells
 from hjbbench.report.convergence import MILESTONES, Convergence, Resolution
 from hjbbench.report.drawing import GRID, GROUND, INK, MARKERS, MUTED, Figure, Look
+from hjbbench.report.exactness import Exactness
 from hjbbench.report.provenance import configurations, provenance
 from hjbbench.report.robustness import Sweep, sweeps
 from hjbbench.report.smoothness import UNITS, against_best, interval_of_mean, pairs
@@ -50,6 +51,9 @@ class Contents:
     """By agent."""
     runs: Sequence[Run]
     """The runs that count."""
+    exact: Sequence[Exactness]
+    """Rows of the runs that recorded their distance from an exact solution."""
+    exact_figures: Sequence[Figure]
     status: Status
     """What of the plan is missing or still going on."""
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hjbbench.errors import UserError
-from hjbbench.store import is_held, read_runs
+from hjbbench.lock import is_held
+from hjbbench.store import read_runs
 from tests.torture import suite
 
 STEPS = 300

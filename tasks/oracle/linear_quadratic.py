@@ -1,4 +1,4 @@
-"""Oracle tasks: problems whose Hamilton-Jacobi-Bellman equation has an exact solution."""
+"""Linear plants with quadratic rewards: coupled oscillators, and chains of any dimension."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from scipy import linalg
+from torch import Tensor
 
+from hjbbench.equations import Equations
 from hjbbench.errors import UserError
 from hjbbench.protocol import Reference, Task
 from hjbbench.registry import add_task
+from tasks.oracle.eikonal import at_least
 
 DT0_S = 0.05
 HORIZON_S = 5.0
@@ -124,65 +128,147 @@ def oscillator_problem(noise: float) -> LinearQuadratic:
     )
 
 
-class OscillatorEnv(gym.Env):
-    """Starts at rest with both positions uniform in [-1, 1]; observes (x_1, v_1, x_2, v_2); action 1 is a force of 6.
+def chain_problem(dim: int) -> LinearQuadratic:
+    """A chain in which each component pushes the next: dx_i = (-0.2 x_i + 0.4 x_{i-1} + u_i) dt + 0.2 dW_i.
 
-    The optimal feedback needs at most 5.8 from these starts, so the bound does not change V* there.
+    Cost rate |x|^2 + 0.1 |u|^2.
+    """
+    n = at_least(dim, 1, "lqr")
+    return LinearQuadratic(
+        drift=-0.2 * np.eye(n) + 0.4 * np.eye(n, k=-1),
+        control=np.eye(n),
+        noise=0.2 * np.eye(n),
+        state_cost=np.eye(n),
+        control_cost=0.1 * np.eye(n),
+        discount_rate=DISCOUNT_RATE,
+    )
+
+
+class LinearQuadraticEquations(Equations):
+    """The same problem for solvers; V is sought in the box |x_i| <= ``reach``_i. The noise matrix must be diagonal."""
+
+    ends = False
+
+    def __init__(self, problem: LinearQuadratic, reach: np.ndarray, control_bound: float) -> None:
+        self.state_dim, self.control_dim = problem.control.shape
+        self.discount_rate, self.control_bound, self.extent = problem.discount_rate, control_bound, float(max(reach))
+        self._problem, self._reach = problem, torch.as_tensor(reach, dtype=torch.float32)
+
+    def _matrix(self, name: str, like: Tensor) -> Tensor:
+        return torch.as_tensor(getattr(self._problem, name), dtype=like.dtype)
+
+    def drift(self, state: Tensor, control: Tensor) -> Tensor:
+        return state @ self._matrix("drift", state).T + control @ self._matrix("control", state).T
+
+    def scale(self, state: Tensor, control: Tensor) -> Tensor:
+        return self._matrix("noise", state).diagonal().expand_as(state)
+
+    def reward_rate(self, state: Tensor, control: Tensor) -> Tensor:
+        of_state = ((state @ self._matrix("state_cost", state)) * state).sum(-1)
+        return -of_state - ((control @ self._matrix("control_cost", state)) * control).sum(-1)
+
+    def best_control(self, state: Tensor, gradient: Tensor) -> Tensor:
+        slope = gradient @ self._matrix("control", state)
+        return 0.5 * slope @ torch.linalg.inv(self._matrix("control_cost", state))
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return self._reach * (2 * torch.rand(n, self.state_dim, generator=rng) - 1)
+
+    def value(self, state: Tensor) -> Tensor:
+        return torch.as_tensor(self._problem.optimal_value(state.detach().double().numpy()))
+
+    def gradient(self, state: Tensor) -> Tensor:
+        return -2 * state.double() @ torch.as_tensor(self._problem.riccati)
+
+
+class LinearQuadraticEnv(gym.Env):
+    """Starts with the components ``moved`` uniform in [-1, 1] and the others at 0; an action of 1 is ``bound``.
+
+    The bound is more than the optimal feedback needs from these starts, so it does not change V* there.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012  gymnasium's own convention
-    MAX_FORCE = 6.0
 
-    def __init__(self, noise: float, dt: float | None = None, render_mode: str | None = None) -> None:
+    def __init__(
+        self, name: str, problem: LinearQuadratic, moved: tuple[int, ...], bound: float,
+        dt: float | None = None, render_mode: str | None = None,
+    ) -> None:  # fmt: skip
         self.dt = DT0_S if dt is None else dt
         n_steps = HORIZON_S / self.dt if self.dt > 0 else 0.0
         if n_steps < 1 or abs(n_steps - round(n_steps)) > 1e-6:
-            raise UserError(f"oracle/oscillator: dt is {self.dt}, must divide the episode of {HORIZON_S:g} s")
+            raise UserError(f"{name}: dt is {self.dt}, must divide the episode of {HORIZON_S:g} s")
         if render_mode is not None:
-            raise UserError(f"oracle/oscillator: render_mode is {render_mode!r}; this task has no picture")
+            raise UserError(f"{name}: render_mode is {render_mode!r}; this task has no picture")
         self.render_mode = None
         self._n_steps = round(n_steps)
-        self._plant = oscillator_problem(noise).sample(self.dt)
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self._plant, self._moved, self._bound = problem.sample(self.dt), list(moved), bound
+        self._size, n_controls = problem.control.shape
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (self._size,), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (n_controls,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
-        x1, x2 = self.np_random.uniform(-1, 1, size=2)
-        self._state = np.array([x1, 0.0, x2, 0.0])
+        self._state = np.zeros(self._size)
+        self._state[self._moved] = self.np_random.uniform(-1, 1, size=len(self._moved))
         self._elapsed = 0
         return self._state.astype(np.float32), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        force = self.MAX_FORCE * np.clip(np.asarray(action, dtype=float), -1, 1)
-        self._state, reward = self._plant.step(self._state, force, self.np_random.standard_normal(4))
+        control = self._bound * np.asarray(action, dtype=float).clip(-1, 1)
+        self._state, reward = self._plant.step(self._state, control, self.np_random.standard_normal((self._size,)))
         self._elapsed += 1
         return self._state.astype(np.float32), reward, False, self._elapsed >= self._n_steps, {}
 
 
-PROVENANCE = (
+OSCILLATOR_FORCE = 6.0
+"""The oscillators' optimal feedback needs at most 5.8."""
+CHAIN_CONTROL = 4.0
+"""The chains' needs at most 3."""
+OSCILLATOR_PROVENANCE = (
     "'random' is the passive plant (zero force), which the exactly known optimum beats by a factor of two only, where "
     "uniformly random forces (-497, noisy -510) would make every policy look solved; reference: the exact optimal "
     "feedback held for 0.05 s; both are means of 1000 episodes"
 )
+CHAIN_PROVENANCE = (
+    "'random' is the passive plant (zero control); reference: the exact optimal feedback held for 0.05 s; "
+    "both are means of 1000 episodes"
+)
 
 
-def _add(name: str, noise: float, reference: Reference, targets: tuple[float, ...]) -> None:
+def _add(
+    name: str, problem: LinearQuadratic, moved: tuple[int, ...], reach: np.ndarray, bound: float,
+    reference: Reference, targets: tuple[float, ...],
+) -> None:  # fmt: skip
     add_task(
         Task(
             name=name,
-            make=partial(OscillatorEnv, noise),
+            make=partial(LinearQuadraticEnv, name, problem, moved, bound),
             dt=DT0_S,
             horizon_s=HORIZON_S,
             discount_rate=DISCOUNT_RATE,
             targets=targets,
             reference=reference,
             # Holding the control for 0.05 s costs 0.1-0.3 % of this continuous-time value without noise, 1 % with.
-            optimal_value=oscillator_problem(noise).optimal_value,
+            optimal_value=problem.optimal_value,
+            equations=LinearQuadraticEquations(problem, reach, bound),
         )
     )
 
 
+def _add_oscillator(name: str, noise: float, random: float, reference: float, targets: tuple[float, ...]) -> None:
+    anchors = Reference(random, reference, OSCILLATOR_PROVENANCE)
+    reach = np.array([1.0, 2.0, 1.0, 2.0])  # speeds reach 2
+    _add(f"oracle/{name}", oscillator_problem(noise), (0, 2), reach, OSCILLATOR_FORCE, anchors, targets)
+
+
+def _add_chain(dim: int, random: float, reference: float, targets: tuple[float, ...]) -> None:
+    anchors = Reference(random, reference, CHAIN_PROVENANCE)
+    moved = tuple(range(dim))
+    _add(f"oracle/lqr-d{dim}", chain_problem(dim), moved, np.ones(dim), CHAIN_CONTROL, anchors, targets)
+
+
 # Targets: costs of 1.5, 1.1 and 1.02 times the optimum.
-_add("oracle/oscillator", 0.0, Reference(-43.6, -19.75, PROVENANCE), (-29.6, -21.7, -20.1))
-_add("oracle/oscillator-noisy", 0.2, Reference(-56.9, -21.60, PROVENANCE), (-32.4, -23.8, -22.0))
+_add_oscillator("oscillator", 0.0, -43.6, -19.75, (-29.6, -21.7, -20.1))
+_add_oscillator("oscillator-noisy", 0.2, -56.9, -21.60, (-32.4, -23.8, -22.0))
+_add_chain(2, -2.64, -0.3149, (-0.4724, -0.3464, -0.3212))
+_add_chain(8, -14.94, -1.291, (-1.936, -1.42, -1.317))

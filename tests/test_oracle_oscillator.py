@@ -10,9 +10,13 @@ from scipy import linalg
 from scipy.integrate import solve_ivp
 
 from hjbbench.errors import UserError
-from tasks.oracle import OscillatorEnv, oscillator_problem
+from tasks.oracle.linear_quadratic import OSCILLATOR_FORCE, LinearQuadraticEnv, oscillator_problem
 
 CORNERS = np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, -1.0, 0.0]])
+
+
+def oscillator(**options) -> LinearQuadraticEnv:
+    return LinearQuadraticEnv("oracle/oscillator", oscillator_problem(0.0), (0, 2), OSCILLATOR_FORCE, **options)
 
 
 def test_published_values_of_the_undiscounted_problem():
@@ -85,7 +89,7 @@ def test_holding_the_control_costs_little(noise, bound):
 
 
 def test_optimal_feedback_reaches_its_reference_and_beats_neighbours():
-    env, gain = OscillatorEnv(0.0), oscillator_problem(0.0).gain
+    env, gain = oscillator(), oscillator_problem(0.0).gain
 
     def mean_return(factor: float) -> float:
         total = 0.0
@@ -93,7 +97,7 @@ def test_optimal_feedback_reaches_its_reference_and_beats_neighbours():
             state, _ = env.reset(seed=episode)
             over = False
             while not over:
-                state, reward, _, over, _ = env.step(-factor * gain @ state / env.MAX_FORCE)
+                state, reward, _, over, _ = env.step(-factor * gain @ state / OSCILLATOR_FORCE)
                 total += reward
         return total / 100
 
@@ -106,6 +110,6 @@ def test_optimal_feedback_reaches_its_reference_and_beats_neighbours():
 def test_bad_dt_and_pictures_are_refused():
     for dt in (0.0, -0.1, 0.03, 7.0):
         with pytest.raises(UserError, match="dt is"):
-            OscillatorEnv(0.0, dt=dt)
+            oscillator(dt=dt)
     with pytest.raises(UserError, match="render_mode"):
-        OscillatorEnv(0.0, render_mode="human")
+        oscillator(render_mode="human")

@@ -1,0 +1,160 @@
+"""A semi-Lagrangian grid: V at the nodes of a box, interpolated multilinearly, by value or policy iteration.
+
+    V(x) = max_u { h r + e^{-rho h} mean_i V(x + h b +- sqrt(n h) g_i e_i) }   over the n directions with noise
+
+is monotone, so it converges to the viscosity solution as the spacing, and with it h, goes to 0 (Camilli and Falcone,
+1995). Its cost is exponential in the dimension: what it is here to show.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from hjbbench.equations import Equations, hold_step
+from hjbbench.errors import UserError
+from hjbbench.protocol import Task
+from hjbbench.registry import agent
+from hjbbench.solvers.solver import SolverConfig, ValueSolver, when
+from hjbbench.solvers.table import Table
+
+BYTES_PER_WEIGHT = 12
+"""Of a sparse matrix: a double and an index."""
+SETTLED = 1e-6
+"""Relative change of V in a round from which on nothing is done."""
+
+
+@dataclass(frozen=True)
+class GridConfig(SolverConfig):
+    """Nodes and the memory they may take. ``dt_factor`` is of the longest step: a short spacing makes it shorter."""
+
+    nodes: int = 0
+    """Per dimension; 0 for 201, 101, 41 and 15 in one to four dimensions."""
+    beyond: float = 2.0
+    """The box's size over that of the states V is sought at, for a problem that goes on outside them."""
+    sweeps: int = 200
+    """Of every node per round."""
+    memory_mb: int = 2000
+    """Most that the transition matrices may take."""
+
+    def nodes_in(self, dim: int) -> int:
+        """Nodes per dimension."""
+        return self.nodes or DEFAULT_NODES[dim - 1]
+
+    def check(self, task: Task) -> None:
+        """Raise UserError for a grid too small to be one or too large for memory, with its size."""
+        super().check(task)
+        assert task.equations is not None
+        dim = task.equations.state_dim
+        nodes = self.nodes_in(dim)
+        if nodes < 3:
+            raise UserError(f"grid.nodes is {nodes}, must be at least 3")
+        if (needed := memory_mb(task.equations, nodes)) > self.memory_mb:
+            raise UserError(
+                f"grid: {nodes}^{dim} nodes on {task.name} need {needed:.0f} MB, allowed are {self.memory_mb} "
+                "(grid.nodes, grid.memory_mb)"
+            )
+
+
+DEFAULT_NODES = (201, 101, 41, 15)
+
+
+def memory_mb(equations: Equations, nodes: int) -> float:
+    """Size of a grid's transition matrices, one per control of a finite set: every node meets 2^d corners for each way
+    the noise can go."""
+    d, n_matrices = equations.state_dim, 1 if equations.controls is None else len(equations.controls)
+    return nodes**d * 2**d * max(1, 2 * len(_noisy(equations))) * n_matrices * BYTES_PER_WEIGHT / 1e6
+
+
+def _noisy(equations: Equations) -> list[int]:
+    """Directions with noise."""
+    state = equations.sample(64, torch.Generator().manual_seed(0))
+    scale = equations.scale(state, state.new_zeros(len(state), equations.control_dim))
+    return scale.any(0).nonzero()[:, 0].tolist()
+
+
+@agent(
+    "grid",
+    config=GridConfig(),
+    refuses=when(
+        lambda e: e.state_dim <= len(DEFAULT_NODES) and not e.finite_horizon,
+        "grid reaches four dimensions: its nodes are exponential in them",
+    ),
+)
+class Grid(ValueSolver):
+    """Solver: semi-Lagrangian policy iteration on a regular grid, up to four dimensions."""
+
+    def __init__(self, task: Task, env: gym.Env, config: GridConfig, seed: int) -> None:
+        super().__init__(task, config, seed)
+        self.config = config
+        equations = self.equations
+        size = equations.sample(4096, self.rng).double().abs().amax(0)
+        if (equations.margin(config.beyond * size[None]) > 0).all():
+            size = config.beyond * size
+        self.table = Table(size, config.nodes_in(equations.state_dim))
+        self.solution = self.table
+        self._points = self.table.points()
+        inside = equations.margin(self._points) > 1e-9
+        self._inner = inside.nonzero()[:, 0]
+        self.table.nodal = torch.where(inside, 0.0, equations.payoff(self._points)).numpy()
+        self._noisy = _noisy(equations)
+        controls = () if equations.controls is None else equations.controls.double()
+        self._fixed = [self._transition(control.expand(len(self._inner), -1)) for control in controls]
+        self._settled = False
+
+    def improve(self, progress: float) -> int:
+        """``sweeps`` of value iteration; where controls vary continuously, of one policy's after its improvement."""
+        if self._settled:
+            return 0
+        table, inner, before = self.table, self._inner.numpy(), self.table.nodal.copy()
+        steps = self._fixed or [self._transition(self._argmax())]
+        for _ in range(self.config.sweeps):
+            table.nodal[inner] = np.max([reward + matrix @ table.nodal for reward, matrix in steps], 0)
+        change = np.abs(table.nodal - before).max()
+        self._settled = bool(change < SETTLED * np.abs(table.nodal).max())
+        return self.config.sweeps
+
+    def _argmax(self) -> Tensor:
+        """The Hamiltonian's maximiser (inner nodes, control_dim) for the differences between nodes."""
+        slope = torch.as_tensor(self.table.differences())[self._inner]
+        return self.equations.best_control(self._points[self._inner], slope)
+
+    def _transition(self, control: Tensor) -> tuple[np.ndarray, sparse.csr_matrix]:
+        """Reward (n,) of a step of the inner nodes, payoffs included, and the discounted weights of where it leads."""
+        state, equations = self._points[self._inner], self.equations
+        h = self._steps(state, control)
+        ways = list(itertools.product(self._noisy, (1, -1))) or [(0, 0)]
+        reward, matrix = np.zeros(len(state)), None
+        for i, sign in ways:
+            noise = torch.zeros(len(state), state.shape[1] + 1, dtype=torch.float64)
+            noise[:, i] = sign * math.sqrt(len(self._noisy))
+            noise[:, -1] = 8.0  # no chance crossing: steps against the noise stop short of the boundary
+            following, earned, ended, _ = hold_step(equations, h, state, control, noise)
+            reward += earned.numpy() / len(ways)
+            weight = torch.exp(-equations.discount_rate * h) * ~ended / len(ways)
+            part = self.table.weights(following, weight.numpy())
+            matrix = part if matrix is None else matrix + part
+        return reward, matrix
+
+    def _steps(self, state: Tensor, control: Tensor) -> Tensor:
+        """h (n,): what the drift needs for one spacing; near a boundary no more than the noise needs to reach it."""
+        speed = (self.equations.drift(state, control).abs() / self.table.spacing).amax(-1)
+        h = 1 / speed.clamp(min=1 / self.dt)
+        if self._noisy:
+            reach = math.sqrt(len(self._noisy)) * self.equations.scale(state, control).amax(-1)
+            h = torch.minimum(h, (self.equations.margin(state) / reach).square())
+        return h
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"nodal": torch.as_tensor(self.table.nodal), "settled": self._settled}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.table.nodal, self._settled = state["nodal"].numpy(), state["settled"]

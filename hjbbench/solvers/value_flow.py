@@ -1,0 +1,74 @@
+"""The Hamiltonian value flow on known equations: the agent's own flow, fed with the plant instead of a generator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor
+
+from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.flow import HamiltonianFlow
+from hjbbench.protocol import Task
+from hjbbench.registry import agent
+from hjbbench.solvers.field import ValueField
+from hjbbench.solvers.known import Greedy, KnownDynamics
+from hjbbench.solvers.network_solver import NetworkConfig, NetworkSolver
+from hjbbench.solvers.solver import known
+
+
+@dataclass(frozen=True)
+class ValueFlowConfig(NetworkConfig):
+    """Times are counted in steps, since problems live on scales from 0.02 s to 5 s."""
+
+    starts: int = 128
+    """Trajectories of one rollout, one rollout per round."""
+    rollout_steps: int = 20
+    flow_step: float = 20.0
+    """T/dt, the flow's step: TD(lambda) with lambda = exp(-1 / flow_step)."""
+
+
+class _Averaged:
+    """What the flow asks of a critic."""
+
+    def __init__(self, field: ValueField, discount: float) -> None:
+        self._field, self.discount = field, discount
+
+    def bounded_target(self, state: Tensor, action: Tensor) -> Tensor:
+        return self._field.value(state)
+
+
+class _KnownFlow(HamiltonianFlow):
+    """The flow with its step in decisions: an undiscounted problem has no discount horizon to measure it by."""
+
+    step_decisions = math.inf
+
+
+@agent("value-flow", config=ValueFlowConfig(), refuses=known)
+class ValueFlow(NetworkSolver):
+    """Solver: TD(lambda) along the known equations towards the viscosity solution, martingale noise removed."""
+
+    def __init__(self, task: Task, env: gym.Env, config: ValueFlowConfig, seed: int) -> None:
+        super().__init__(task, config, seed)
+        policy = Greedy(self.equations, self.dt, self.field)
+        critic: Any = _Averaged(self.field, math.exp(-self.equations.discount_rate * self.dt))
+        self.flow = _KnownFlow(
+            KnownDynamics(self.equations, self.dt, policy), policy, critic, self.equations.control_dim,
+            HJBConfig(rollout_steps=config.rollout_steps), self.rng,
+        )  # fmt: skip
+        self.flow.step_decisions = config.flow_step
+        self._n_starts = config.starts
+
+    def prepare(self) -> None:
+        """A rollout from fresh states under the greedy policy, and the flow's targets along it."""
+        start = self.equations.sample(self._n_starts, self.rng)
+        self._targets = self.flow.targets(self.flow.roll_out(start), torch.zeros(()))
+        self.field.follow_range(self._targets.value)
+
+    def loss(self) -> Tensor:
+        index = torch.randint(0, len(self._targets.value), (self.config.batch,), generator=self.rng)
+        miss = self.field(self._targets.state[index]) - self._targets.value[index]
+        return (miss.square().mean() + self.boundary_loss()) / self.field.unit**2

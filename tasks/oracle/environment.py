@@ -1,0 +1,111 @@
+"""Known equations as an ordinary environment, and as a registered task."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from hjbbench.equations import Equations, hold_step
+from hjbbench.errors import UserError
+from hjbbench.protocol import Reference, Task
+from hjbbench.registry import add_task
+
+SUBSTEPS = 4
+"""Integration steps per decision at the task's own rate."""
+AT_END = 1e-5
+"""An observation this near to the boundary or the end of time is on it: observations are single precision."""
+PROVENANCE = (
+    "random: uniformly random actions; reference: the exact optimal feedback; means of 20000 episodes each (lqg: 1000)"
+)
+SCORES = (0.5, 0.9, 0.98)
+"""Of the targets, between random actions and the exact optimal feedback."""
+
+
+class DiffusionEnv(gym.Env):
+    """Observes the state, acts by control / control_bound, ends where the equations say or after ``horizon_s``.
+
+    Integrated at a fixed step, a quarter of the task's own dt, so that another dt changes the control
+    interval and not the plant. Rewards are discounted within a decision: their sum discounted by exp(-rho dt) per
+    decision is the value of the held control.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012  gymnasium's own convention
+
+    def __init__(
+        self, equations: Equations, name: str, dt0: float, horizon_s: float,
+        dt: float | None = None, render_mode: str | None = None,
+    ) -> None:  # fmt: skip
+        self.dt = dt0 if dt is None else dt
+        self._substep = dt0 / SUBSTEPS
+        counts = (self.dt / self._substep, horizon_s / self.dt if self.dt > 0 else 0.0)
+        if any(count < 1 - 1e-6 or abs(count - round(count)) > 1e-6 for count in counts):
+            raise UserError(
+                f"{name}: dt is {self.dt}, must be a multiple of {self._substep:g} that divides {horizon_s:g}"
+            )
+        if render_mode is not None:
+            raise UserError(f"{name}: render_mode is {render_mode!r}; this task has no picture")
+        self.render_mode = None
+        self._equations, (self._substeps, self._n_steps) = equations, (round(count) for count in counts)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (equations.state_dim,), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (equations.control_dim,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        rng = torch.Generator().manual_seed(int(self.np_random.integers(2**62)))
+        self._state = self._equations.start(1, rng).double()
+        self._elapsed = 0
+        return self._observe(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        control = self._equations.control_bound * torch.as_tensor(np.clip(action, -1, 1), dtype=torch.float64)[None]
+        noise = torch.as_tensor(self.np_random.standard_normal((self._substeps, 1, self._state.shape[1] + 1)))
+        reward, terminated = 0.0, False
+        for k in range(self._substeps):
+            self._state, earned, ended, _ = hold_step(self._equations, self._substep, self._state, control, noise[k])
+            reward += math.exp(-self._equations.discount_rate * k * self._substep) * earned.item()
+            if terminated := bool(ended):
+                break
+        self._elapsed += 1
+        return self._observe(), reward, terminated, not terminated and self._elapsed >= self._n_steps, {}
+
+    def _observe(self) -> np.ndarray:
+        return self._state[0].numpy().astype(np.float32)
+
+
+def add_diffusion(
+    name: str, equations: Equations, dt: float, horizon_s: float, random: float, reference: float
+) -> Task:
+    """Register known equations as the task "oracle/<name>"; the anchors are returns as in ``PROVENANCE``."""
+    name = f"oracle/{name}"
+    return add_task(
+        Task(
+            name=name,
+            make=partial(DiffusionEnv, equations, name, dt, horizon_s),
+            dt=dt,
+            horizon_s=horizon_s,
+            discount_rate=equations.discount_rate,
+            targets=tuple(random + score * (reference - random) for score in SCORES),
+            reference=Reference(random, reference, PROVENANCE),
+            terminated=partial(_has_ended, equations) if equations.ends else None,
+            optimal_value=partial(exact_value, equations),
+            equations=equations,
+        )
+    )
+
+
+def exact_value(equations: Equations, obs: np.ndarray) -> np.ndarray:
+    """V* for observations (n, state_dim)."""
+    return equations.value(torch.as_tensor(obs, dtype=torch.float64)).numpy()
+
+
+def _has_ended(equations: Equations, obs: Any, action: Any, next_obs: Any) -> Any:
+    state = torch.as_tensor(next_obs)
+    rows = state.reshape(-1, state.shape[-1])
+    ended = (equations.margin(rows) <= AT_END) | (equations.remaining_s(rows) <= AT_END)
+    ended = ended.view(state.shape[:-1])
+    return ended.numpy() if isinstance(next_obs, np.ndarray) else ended

@@ -1,0 +1,162 @@
+"""The solvers against exact solutions, on budgets of seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hjbbench.errors import UserError
+from hjbbench.hjb.flow import HamiltonianFlow
+from hjbbench.planning import load_suite, plan
+from hjbbench.registry import get_agent, get_task
+from hjbbench.runner import execute
+from hjbbench.solvers.errors import Yardstick, regret
+from hjbbench.solvers.grid import Grid, GridConfig, memory_mb
+from hjbbench.solvers.known import Greedy, KnownDynamics
+from hjbbench.solvers.solver import check_step
+from hjbbench.solvers.value_flow import ValueFlow, ValueFlowConfig
+from hjbbench.spec import RunSpec
+from hjbbench.store import read_run
+from tasks.oracle.eikonal import Eikonal
+
+torch.set_num_threads(1)
+
+
+class Exact:
+    """The exact solution as a solver's."""
+
+    def __init__(self, equations):
+        self.equations = equations
+
+    def value(self, state):
+        return self.equations.value(state).to(state)
+
+    def gradient(self, state):
+        return self.equations.gradient(state).to(state)
+
+
+def settled(task_name: str, nodes: int) -> Grid:
+    grid = Grid(get_task(task_name), None, GridConfig(nodes=nodes), 0)
+    while grid.improve(0.0):
+        pass
+    return grid
+
+
+def max_error(grid: Grid) -> float:
+    return Yardstick(grid.equations).errors(grid.solution)["value_max_rel"]
+
+
+@pytest.mark.parametrize("task", ["oracle/zubov", "oracle/lqr-d2", "oracle/diffusive-eikonal-d2"])
+def test_grid_error_shrinks_at_first_order(task: str) -> None:
+    coarse, fine = max_error(settled(task, 21)), max_error(settled(task, 61))
+    assert math.log(coarse / fine) / math.log(3) > 0.7
+
+
+def test_grid_finds_the_viscosity_solution_of_the_eikonal_equation() -> None:
+    assert max_error(settled("oracle/eikonal-d1", 51)) < 1e-3
+
+
+def test_a_grid_beyond_memory_is_refused_with_its_size() -> None:
+    task = get_task("oracle/oscillator-noisy")
+    needed = memory_mb(task.equations, 101)
+    assert needed > 50_000
+    with pytest.raises(UserError, match=rf"101\^4 nodes .* need {needed:.0f} MB, allowed are 2000"):
+        Grid(task, None, GridConfig(nodes=101), 0)
+
+
+@pytest.mark.parametrize(
+    ("agent", "setting", "message"),
+    [("grid", {"nodes": 5000}, r"5000\^2 nodes .* need"), ("value-flow", {"dt_factor": 40.0}, "dt is 2 s, too coarse")],
+)
+def test_settings_that_cannot_be_solved_are_refused_before_anything_runs(agent, setting, message) -> None:
+    with pytest.raises(UserError, match=message):
+        plan(load_suite("oracle"), tasks="oracle/lqr-d2", agents=agent, overrides={agent: setting})
+
+
+@pytest.mark.parametrize(("task", "dt"), [("oracle/eikonal-d1", 1.5), ("oracle/lqg-d10", 2.0), ("oracle/lqr-d2", 1.0)])
+def test_a_step_too_coarse_for_the_domain_is_refused(task: str, dt: float) -> None:
+    with pytest.raises(UserError, match="dt is"):
+        check_step(get_task(task).equations, dt, task)
+
+
+def test_the_value_flow_runs_the_agents_own_flow() -> None:
+    flow = ValueFlow(get_task("oracle/eikonal-d1"), None, ValueFlowConfig(), 0).flow
+    assert isinstance(flow, HamiltonianFlow)
+    for method in ("roll_out", "targets"):
+        assert getattr(type(flow), method) is getattr(HamiltonianFlow, method)
+
+
+def test_value_flow_nears_the_viscosity_solution() -> None:
+    solver = ValueFlow(get_task("oracle/eikonal-d1"), None, ValueFlowConfig(), 0)
+    for k in range(30):
+        solver.improve(k / 30)
+    assert Yardstick(solver.equations).errors(solver.solution)["value_max_rel"] < 0.15
+
+
+def test_value_flow_in_high_dimension() -> None:
+    solver = ValueFlow(get_task("oracle/lqg-d50"), None, ValueFlowConfig(), 0)
+    for k in range(15):
+        solver.improve(k / 15)
+    assert Yardstick(solver.equations).errors(solver.solution)["value_rel_l2"] < 0.02
+
+
+def test_with_the_exact_gradient_a_path_has_no_noise_left() -> None:
+    """The martingale term takes out nearly all the variance of a path's return, and none of its mean."""
+    equations = get_task("oracle/lqg-d10").equations
+    policy = Greedy(equations, 0.05, Exact(equations))
+    state = equations.start(1, torch.Generator().manual_seed(0)).expand(2000, -1)
+    noise = torch.randn(2000, 12, generator=torch.Generator().manual_seed(1))
+    control = policy.control(state)
+    plain, reduced = (KnownDynamics(equations, 0.05, p).step(state, control, noise) for p in (None, policy))
+    returns = [step.reward + equations.value(step.next_state) for step in (plain, reduced)]
+    assert returns[1].std() < 0.3 * returns[0].std()
+    assert returns[1].mean().item() == pytest.approx(equations.value(state[:1]).item(), abs=2e-3)
+
+
+def test_the_exact_solution_has_no_error_and_no_regret() -> None:
+    task = get_task("oracle/eikonal-d2")
+    exact = Exact(task.equations)
+    found = Yardstick(task.equations).errors(exact)
+    assert max(found.values()) < 1e-6
+    assert regret(task.equations, exact, task.dt, task.horizon_s) == 0
+
+
+def test_the_residual_vanishes_at_the_exact_solution_and_at_a_wrong_one() -> None:
+    """|V'| = 1 + rho V holds almost everywhere for a sawtooth too: a small residual proves nothing."""
+    pinn = get_agent("pinn").factory(get_task("oracle/eikonal-d1"), None, get_agent("pinn").config, 0)
+    equations = Eikonal(1)
+    state = 0.9 * torch.rand(50, 1, generator=torch.Generator().manual_seed(0)) + 0.05
+
+    def sawtooth(x):
+        distance = ((x[:, 0] % 0.5) - 0.25).abs()  # to the nearest of many false ends
+        return torch.expm1(-equations.discount_rate * (0.25 - distance)) / equations.discount_rate
+
+    for function in (equations.value, sawtooth):
+        pinn.field = function
+        assert pinn.residual(state.clone()).abs().median() < 1e-5
+    assert (sawtooth(state) - equations.value(state)).abs().max() > 0.3
+
+
+def test_deep_bsde_moves_towards_the_published_value() -> None:
+    entry = get_agent("deep-bsde")
+    config = dataclasses.replace(entry.config, lr=5e-2, dt_factor=4.0)
+    solver = entry.factory(get_task("oracle/lqg-d10"), None, config, 0)
+    for k in range(10):
+        solver.improve(k / 10)
+    assert solver.net.start_value.item() == pytest.approx(-2.157, abs=0.15)
+
+
+def test_a_run_of_a_solver_is_stored_like_any_other(tmp_path) -> None:
+    spec = RunSpec("oracle", "oracle/eikonal-d1", "grid", 0, 20, 2, 2, 60.0)
+    assert execute(spec, tmp_path / "run") == "done"
+    run = read_run(tmp_path / "run")
+    last = run.diagnostics.iloc[-1]
+    assert last["value_max_rel"] < 0.02
+    assert abs(last["regret_rel"]) < 0.02
+    assert last["solve_s"] > 0
+    assert run.evals["value_error_rel_l2"].iloc[-1] < 0.02
+    assert np.isfinite(run.diagnostics["memory_mb"].iloc[-1])
