@@ -163,7 +163,7 @@ class Run:
     def diagnostics(self) -> pd.DataFrame | None:
         """diagnostics.csv, what the agent recorded about itself; None where it recorded nothing."""
         path = self.path / "diagnostics.csv"
-        return _read_csv(path) if path.exists() else None
+        return self._read_csv(path) if path.exists() else None
 
     @cached_property
     def dt_sweep(self) -> pd.DataFrame | None:

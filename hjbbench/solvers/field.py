@@ -32,7 +32,7 @@ class ValueField:
             spread[1:-1] *= math.sqrt(equations.state_dim - 1)
         if equations.controls is not None:
             spread /= SHARPNESS
-        self._standardise.move(inputs.mean(0), spread)
+        self._standardise.adopt(inputs.mean(0), spread)
         self.net = Ensemble(1, inputs.shape[1], 1, width, 2, rng, zero_output=True)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = adamw(self.net.parameters(), lr)
@@ -62,9 +62,8 @@ class ValueField:
         size = target.std() + target.mean().abs()
         if self.equations.finite_horizon or self.unit / 2 < size < self.unit * 2:
             return
-        ratio = (self.unit / size)[None]
         for net in (self.net, self.average):
-            net.rescale_output(ratio, torch.zeros_like(ratio))
+            net.rescale_output(self.unit / size)
         self.unit = size
 
     def descend(self, loss: Tensor) -> None:

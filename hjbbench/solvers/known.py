@@ -71,8 +71,11 @@ class KnownDynamics:
     def noise(self, n_steps: int, n: int, rng: torch.Generator, antithetic: bool = False) -> Tensor:
         return paired_noise(n_steps, n, self.equations.state_dim + 1, rng, antithetic)
 
-    def step(self, state: Tensor, action: Tensor, noise: Tensor) -> Step:
-        next_state, reward, ended, shock = hold_step(self.equations, self.dt, state, action, noise)
+    def kick(self, state: Tensor, action: Tensor, noise: Tensor) -> Tensor:
+        return noise  # the equations take it as it is
+
+    def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
+        next_state, reward, ended, shock = hold_step(self.equations, self.dt, state, action, kick)
         if self._policy is not None and shock.any():
             reward = reward - (self._policy.gradient(state) * shock).sum(-1)
         return Step(next_state, reward, ended)
