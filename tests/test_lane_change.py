@@ -228,7 +228,7 @@ def test_scripted_changes_lanes_where_random_does_not(tmp_path):
 
 
 def test_scripted_learns_nothing_but_spends_its_budget():
-    clock = SimpleNamespace(n_steps=0, running=True)
+    clock = SimpleNamespace(n_steps=0, running=True, checkpoint=lambda: None)
 
     def tick(steps: int) -> None:
         clock.n_steps += steps

@@ -23,8 +23,11 @@ from tests.synthetic import write_run
         ([{}, {"suite": "other"}], "suites other, synthetic"),
         ([{}, {"seed": 0}], "the same task, agent and seed"),
         ([{"n_evals_made": 20}], "20 of 21 evaluations"),
-        ([{"reference": {"random": 1.0, "reference": 1.0}}], "reference.reference equals reference.random"),
-        ([{"totals": {"n_steps": "many", "t_wall_s": 1.0}}], "totals.n_steps is 'many'"),
+        (
+            [{"reference": {"random": 1.0, "reference": 1.0, "provenance": "x"}}],
+            "reference.reference equals reference.random",
+        ),
+        ([{"totals": {"n_steps": "many", "t_wall_s": 1.0}}], "field 'totals.n_steps' is 'many'"),
         ([{"agent": "\x1b[2J"}], "agent is '\\x1b[2J', must be printable"),
     ],
 )

@@ -70,9 +70,10 @@ class Solver:
             if round_ % every == 0 or round_ == clock.budget_steps:
                 clock.record(self._measure(final=round_ == clock.budget_steps))
             obs, _, terminated, truncated, _ = env.step(self.act(obs))
-            if terminated or truncated:
-                obs, _ = env.reset()
             clock.tick(steps=1, updates=updates)
+            if terminated or truncated:
+                clock.checkpoint()
+                obs, _ = env.reset()
 
     def _measure(self, final: bool) -> dict[str, float]:
         found: dict[str, float] = {"state_dim": self.equations.state_dim, "dt": self.dt}
@@ -99,10 +100,14 @@ class Solver:
         raise NotImplementedError
 
     def save(self, path: Path) -> None:
-        torch.save(self.state_dict(), path)
+        spent = self._solve_s, self._solve_cpu_s, self._memory_mb
+        torch.save({"solution": self.state_dict(), "rng": self.rng.get_state(), "spent": spent}, path)
 
     def load(self, path: Path) -> None:
-        self.load_state_dict(torch.load(path, weights_only=True))
+        state = torch.load(path, weights_only=True)
+        self.load_state_dict(state["solution"])
+        self.rng.set_state(state["rng"])
+        self._solve_s, self._solve_cpu_s, self._memory_mb = state["spent"]
 
 
 class ValueSolver(Solver):
