@@ -17,11 +17,12 @@ from hjbbench.spec import RunSpec
 from hjbbench.store import read_record
 
 SMALL = {
-    "updates": 1, "warmup_steps": 20, "learning_starts": 20, "buffer_size": 1000, "batch_size": 16, "updates_per_step": 1,
+    "warmup_steps": 20, "learning_starts": 20, "buffer_size": 1000, "batch_size": 16, "updates_per_step": 1,
     "members": 2, "elites": 2, "rollouts": 20, "model_epochs_max": 1, "model_width": 8, "width": 8, "model_batch": 16,
     "model_first_updates": 3, "first_updates": 3, "start_every": 7, "calibrate_every": 50,
     "generator_members": 2, "generator_batch": 16, "generator_first_updates": 5, "policy_first_updates": 5, "batch": 16,
     "rollout_batch": 16, "rollout_steps": 3, "look_every": 60, "short_episode": 10,
+    "updates": 1,
 }  # fmt: skip
 """Settings of whoever has them: learning begins early and is cheap."""
 
@@ -32,7 +33,7 @@ class Killed(BaseException):
 
 def spec_of(name: str, n_steps: int = 60) -> RunSpec:
     entry = get_agent(name)
-    choice = {"example/integrator": 0.5, "highway/lane-change": 0.5, "oracle/eikonal-d1": None, "oracle/lqg-d10": None}
+    choice = {"example/integrator": 0.5, "highway/lane-change": 0.5, "oracle/lqg-d10": None, "oracle/eikonal-d1": None}
     task = next(t for t in choice if entry.refuses(get_task(t)) is None)
     settings = {key: value for key, value in SMALL.items() if hasattr(entry.config, key)}
     return RunSpec("unit", task, name, 3, n_steps, 3, 1, 60.0, None, settings, dt=choice[task], checkpoint_every_s=0.0)
