@@ -9,6 +9,9 @@ from collections.abc import Iterable
 class UserError(ValueError):
     """Bad input: its message is one line naming the field, the value and what is allowed. The CLI exits with 2."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()).strip())  # a library's text within it may have line breaks
+
 
 class Unwritable(UserError):
     """The disk is full or closed to us: nobody's result, and the end of the suite until that has changed."""

@@ -70,6 +70,10 @@ def test_broken_evaluations_are_named(run, tmp_path):
     path.write_text("")
     with pytest.raises(UserError, match="not a readable CSV"):
         frame(read_runs(tmp_path))
+    path.write_text("a,b\n1,2\n1,2,3\n")  # about which pandas has more than one line to say
+    with pytest.raises(UserError, match="not a readable CSV") as told:
+        frame(read_runs(tmp_path))
+    assert "\n" not in str(told.value)
     path.unlink()
     assert len(frame(read_runs(tmp_path))) == 0
 
