@@ -123,12 +123,21 @@ def baselines() -> Iterator[Figure]:
     yield Figure("mbpo's model part at UTD 20", 100 * mbpo_model_share()["share"], 20, "%")
 
 
+def diffusion_hjb() -> Iterator[Figure]:
+    """A decision of the diffusion-HJB agent against Stable-Baselines3's SAC in the same run."""
+    from tests.perf_hjb import step_ms
+
+    took = step_ms()
+    yield Figure("diffusion-hjb per decision, hopper", took["diffusion-hjb"], 16, "ms")
+    yield Figure("the same over SB3's SAC", took["diffusion-hjb"] / took["sac"], 1, "times")
+
+
 def main() -> None:
     import torch
 
     torch.set_num_threads(1)
     missed = 0
-    for measure in (help_time, harness_overhead, lane_change, report_and_statistics, baselines):
+    for measure in (help_time, harness_overhead, lane_change, report_and_statistics, baselines, diffusion_hjb):
         for figure in measure():
             print(figure, flush=True)
             missed += not figure.met
