@@ -24,6 +24,8 @@ LEAST_STD = 1e-2
 """Of an action before squashing: a density that stays finite."""
 DUAL_LR = 1e-2
 """Step of the smoothness weight's logarithm: a factor of e in about a hundred updates."""
+DUAL_SPAN = 3.0
+"""Logarithm of the smoothness weight's highest value over its lowest."""
 
 
 def affine_argmax(value_gradient: Tensor, control_matrix: Tensor, width: float, bound: float) -> Tensor:
@@ -83,7 +85,10 @@ class Policy:
 
     def mean(self, state: Tensor) -> Tensor:
         """The averaged policy's action, without noise."""
-        return torch.tanh(self.average(self._standardise(state))[0][:, : self.action_dim])
+        return self._noiseless(self.average, state)
+
+    def _noiseless(self, net: Ensemble, state: Tensor) -> Tensor:
+        return torch.tanh(net(self._standardise(state))[0][:, : self.action_dim])
 
     def evaluate(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
         """J and its relatives from ``start`` (n, obs_dim), differentiable in the policy's weights."""
@@ -111,7 +116,8 @@ class Policy:
                 entropy = -log_prob.mean()
                 if self.config.smoothness == "rate+champ":
                     other = dynamics.step(state, action, kicks[steps]).next_state
-                    champ = (self._mean(following) - self._mean(other)).square().mean() / (2 * dt)
+                    one, two = self._noiseless(self.net, following), self._noiseless(self.net, other)
+                    champ = (one - two).square().mean() / (2 * dt)
             state, weight, before = following, critic.discount * weight * ~terminated, mean
             action, log_prob, mean = self.sample(state, action_noise[k + 1])
             if smooth:
@@ -119,10 +125,6 @@ class Policy:
         # The critic counts entropy from the next decision on; the one it is asked about earns its own.
         objective = objective + weight * (critic.value(state, action).mean(0) - price * log_prob)
         return objective.mean(), entropy, rate, champ
-
-    def _mean(self, state: Tensor) -> Tensor:
-        """The newest policy's action without noise."""
-        return torch.tanh(self.net(self._standardise(state))[0][:, : self.action_dim])
 
     def improve(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
         """One gradient step up J, less the price of rough actions, and one of the dual variables."""
@@ -134,7 +136,7 @@ class Policy:
             loss = loss + self.log_weight.exp() * (result.rate / target**2 + result.champ / target)
             highest = math.log(self.config.smoothness_max)
             excess = (result.rate.detach() / target**2 - 1).clamp(-1, 1)
-            self.log_weight = (self.log_weight + DUAL_LR * excess).clamp(highest - 3.0, highest)
+            self.log_weight = (self.log_weight + DUAL_LR * excess).clamp(highest - DUAL_SPAN, highest)
         weights = list(self.net.parameters())
         # Gradients for the policy's weights only: the generator and the critic are given.
         for parameter, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
