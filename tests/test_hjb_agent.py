@@ -211,3 +211,32 @@ def test_nothing_is_worth_anything_before_the_first_fit() -> None:
     env = Point()
     agent = DiffusionHJB(task_of(), env, SMALL, 0)
     assert (agent.value(np.full((3, 2), 100.0)) == 0).all()
+
+
+class Cliff(Point):
+    """The same with 40 paid once where the episode ends at |x| > 0.5."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        obs, reward, _, truncated, info = super().step(action)
+        fell = self.over(None, None, obs)
+        return obs, reward - 40.0 * fell, bool(fell), truncated, info
+
+    @staticmethod
+    def over(obs: Any, action: Any, next_obs: Any) -> Any:
+        return abs(next_obs[..., 0]) > 0.5
+
+
+def test_what_an_exit_pays_is_learned_and_is_no_unit_of_anything() -> None:
+    env, task = Cliff(), task_of(terminated=Cliff.over)
+    env.reset(seed=7)
+    agent = DiffusionHJB(task, env, SMALL, 0)
+    agent.learn(env, CountingClock(200))
+    rewards = agent.replay[:].reward[agent.replay[:].terminated > 0]
+    assert agent.generator.exit_reward == pytest.approx(rewards.mean().item(), abs=1.0)
+    assert agent.generator.exit_reward < -40
+    edge = torch.tensor([[0.49, 0.0]])
+    following = agent.generator.step(edge, torch.ones(1, 1), torch.tensor([[0.1, 0.0]]))
+    assert following.terminated.all()
+    assert following.reward == agent.generator.exit_reward
+    assert agent.critic.reward_range < 5
+    assert agent.critic.value_range()[0] <= -40

@@ -149,7 +149,7 @@ def test_sampler_keeps_the_spread_and_halves_the_distance_at_two_calls(name: str
     rng = torch.Generator().manual_seed(7)
     field = ResidualField(1, 1, 64, 1e-3, rng)
     z, condition = torch.as_tensor(data, dtype=torch.float32)[:, None], torch.zeros(20_000, 1)
-    for _ in range(800):
+    for _ in range(1600):
         index = torch.randint(0, len(z), (256,), generator=rng)
         field.fit(z[index], condition[index], rng)
     field.match_moments(z, condition, 2, rng)

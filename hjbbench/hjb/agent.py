@@ -132,8 +132,9 @@ class DiffusionHJB:
     def _look(self) -> None:
         """Let ranges and units follow the data."""
         if self.targets is None:
-            reward = self.replay[:].reward
-            self.critic.widen(reward, torch.zeros_like(reward), self.task.terminated is not None, rate=1.0)
+            data = self.replay[:]
+            exits, bonus = data.terminated > 0, torch.zeros_like(data.reward)
+            self.critic.widen(data.reward, exits, bonus, self.task.terminated is not None, rate=1.0)
         else:
             self.generator.judge_residual(self.replay)
         self.generator.look(self.replay)
@@ -168,7 +169,8 @@ class DiffusionHJB:
         self.rollout = self.flow.roll_out(self.replay[index].state)
         living = self.rollout.alive[:-1] > 0
         bonus = -price * self.rollout.log_prob[:-1][living]
-        self.critic.widen(self.rollout.reward[living], bonus, self.task.terminated is not None, RANGE_RATE)
+        exits = self.rollout.alive[1:][living] == 0
+        self.critic.widen(self.rollout.reward[living], exits, bonus, self.task.terminated is not None, RANGE_RATE)
         self.targets = self.flow.targets(self.rollout, price)
         self.starts = [*self.starts, self.targets.state][-self.config.rollout_kept :]
         self.starts_pool = torch.cat(self.starts)

@@ -76,6 +76,7 @@ class LearnedGenerator:
         self.rate_mean, self.spread = zeros, zeros + 1
         self.error = zeros + 1
         self.low, self.high = zeros[:-1] - math.inf, zeros[:-1] + math.inf
+        self.exit_reward = zeros[0]
         self.residual_calls = config.residual_calls if config.residual == "diffusion" else 0
         self.gain_of_diffusion = 0.0
         self.n_updates = 0
@@ -133,7 +134,8 @@ class LearnedGenerator:
         if self._terminated is None:
             return Step(next_state, reward, torch.zeros(n, dtype=torch.bool, device=state.device))
         with torch.no_grad():
-            return Step(next_state, reward, self._terminated(state, action, next_state))
+            terminated = self._terminated(state, action, next_state)
+        return Step(next_state, torch.where(terminated, self.exit_reward, reward), terminated)
 
     def drift(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
         """b = E[ds]/dt, (n, obs_dim), the mean over the members."""
@@ -185,12 +187,14 @@ class LearnedGenerator:
         rate = (batch.reward[..., None] / dt - self.rate_mean[-1]) / self.spread[-1]
         return torch.cat([ds, rate], -1)
 
-    def _predict(self, net: Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Network inputs, and means of ``_targets``, for a batch (members, n)."""
+    def _miss(self, net: Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Network inputs and the errors of ``net`` for a batch (members, n); rewards of exits are not its to know."""
         x = self._inputs(batch.state, batch.action, batch.dt)
         mean = net(x)
         factor = (batch.dt[..., None] / self.dt).sqrt()  # a drift grows as dt where the noise grows as sqrt(dt)
-        return x, torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1)
+        mean = torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1)
+        error = self._targets(batch) - mean
+        return x, torch.cat([error[..., :-1], error[..., -1:] * (1 - batch.terminated[..., None])], -1)
 
     @torch.no_grad()
     def look(self, replay: Replay) -> None:
@@ -199,6 +203,10 @@ class LearnedGenerator:
         The units stay: networks whose weights were rescaled to follow them predicted worse ever after.
         """
         data = replay[:]
+        exits = data.terminated > 0
+        # The payoff at the boundary is a quantity of its own: what an exit pays once may be far from any other reward.
+        if exits.any():
+            self.exit_reward = data.reward[exits].mean()
         mean, std = data.state.mean(0), data.state.std(0) + 1e-3
         margin = MARGIN * std
         self.low, self.high = data.next_state.amin(0) - margin, data.next_state.amax(0) + margin
@@ -208,8 +216,9 @@ class LearnedGenerator:
         self.standardise.adopt(mean, std)
         dt = data.dt[:, None]
         ds = data.next_state - data.state
-        self.rate_mean = torch.cat([ds.mean(0) / dt.mean(), (data.reward / data.dt).mean()[None]])
-        spread = torch.cat([((ds - dt * self.rate_mean[:-1]) / dt.sqrt()).std(0), (data.reward / data.dt).std()[None]])
+        rate = (data.reward / data.dt)[~exits if (~exits).sum() > 1 else slice(None)]
+        self.rate_mean = torch.cat([ds.mean(0) / dt.mean(), rate.mean()[None]])
+        spread = torch.cat([((ds - dt * self.rate_mean[:-1]) / dt.sqrt()).std(0), rate.std()[None]])
         # A coordinate that never moved keeps a unit that is small but not zero.
         least = torch.cat([std / math.sqrt(self.dt), self.rate_mean[-1:].abs() + 1e-4])
         self.spread = torch.maximum(spread, 1e-4 * least)
@@ -236,15 +245,15 @@ class LearnedGenerator:
         Over the square of it, the likelihood's weight, the poorly predicted coordinates hardly count and stay poorly
         predicted; the half-way weight is that of the beta-NLL loss (Seitzer et al., 2022, beta = 1/2).
         """
-        _, mean = self._predict(self.net, batch)
-        return ((self._targets(batch) - mean).square() / self.error).mean((1, 2)).sum()
+        _, error = self._miss(self.net, batch)
+        return (error.square() / self.error).mean((1, 2)).sum()
 
     def _held_out(self, replay: Replay, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Network inputs and errors of about n transitions, each predicted by the member that has not seen it."""
         with torch.no_grad():
             batch = replay[self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng)]
-            x, mean = self._predict(self.average, batch)
-            return x.flatten(0, 1), (self._targets(batch) - mean).flatten(0, 1)
+            x, error = self._miss(self.average, batch)
+            return x.flatten(0, 1), error.flatten(0, 1)
 
     def _fit_scale(self, replay: Replay) -> None:
         x, error = self._held_out(replay, self.config.generator_batch, self._rng)
@@ -291,6 +300,7 @@ class LearnedGenerator:
         "error",
         "low",
         "high",
+        "exit_reward",
         "residual_calls",
         "n_updates",
         "gain_of_diffusion",

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+LANES = 16
+"""Columns a matrix product computes at once on a CPU: of fewer, or of an odd number, it takes up to four times as long,
+so that output layers have a multiple of them and the surplus is cut off."""
+
 
 class Ensemble(nn.Module):
     """``members`` independent SiLU networks: (n, n_in) or (members, n, n_in) -> (members, n, n_out).
@@ -28,8 +32,8 @@ class Ensemble(nn.Module):
         zero_output: bool = False,
     ) -> None:
         super().__init__()
-        sizes = [n_in] + [width] * depth + [n_out]
-        self.layer_norm = layer_norm
+        sizes = [n_in] + [width] * depth + [LANES * math.ceil(n_out / LANES)]
+        self.n_out, self.layer_norm = n_out, layer_norm
         # Variance 1/fan-in in the hidden layers; half of that at the output, so that a fresh network says little.
         gains = [1.0] * depth + [0.0 if zero_output else 0.5]
         self.weights = nn.ParameterList(
@@ -52,7 +56,7 @@ class Ensemble(nn.Module):
             x = torch.baddbmm(bias, x, weight)
             if layer < last:
                 x = functional.silu(functional.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
-        return x
+        return x[..., : self.n_out]
 
     @torch.no_grad()
     def rescale_output(self, ratio: Tensor) -> None:

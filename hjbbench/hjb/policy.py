@@ -24,6 +24,8 @@ LEAST_STD = 1e-2
 """Of an action before squashing: a density that stays finite."""
 DUAL_LR = 1e-2
 """Step of the smoothness weight's logarithm: a factor of e in about a hundred updates."""
+RELAX_LR = 1e-3
+"""The same while the weight is above its highest value, as at first: a factor of e in a thousand updates."""
 DUAL_SPAN = 3.0
 """Logarithm of the smoothness weight's highest value over its lowest."""
 
@@ -60,9 +62,9 @@ class Policy:
         self.net = Ensemble(1, obs_dim, 2 * action_dim, config.width, 2, rng).to(rng.device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))
-        self.log_weight = torch.tensor(math.log(config.smoothness_max), device=rng.device)
+        self.log_weight = torch.tensor(math.log(config.smoothness_first), device=rng.device)
         self.optimiser = adamw(self.net.parameters(), config.policy_lr)
-        self.temperature_optimiser = adamw([self.log_temperature], config.temperature_lr)
+        self.optimiser.add_param_group({"params": [self.log_temperature], "lr": config.temperature_lr})
         self.gradient_norm = torch.zeros((), device=rng.device)
         self._look_ahead = self._follow
 
@@ -128,23 +130,25 @@ class Policy:
 
     def improve(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
         """One gradient step up J, less the price of rough actions, and one of the dual variables."""
-        result = self.evaluate(dynamics, critic, start)
+        with critic.held():
+            result = self.evaluate(dynamics, critic, start)
         loss = -result.objective / critic.reward_range
         if self.config.smoothness != "off":
             target = self.config.action_rate
             # In units of the target rate, and of decisions: the second term's time constant is 1/target.
             loss = loss + self.log_weight.exp() * (result.rate / target**2 + result.champ / target)
             highest = math.log(self.config.smoothness_max)
+            # The first weight is left slowly: what it guards against is a young generator.
+            bound = torch.clamp(self.log_weight - RELAX_LR, min=highest)
             excess = (result.rate.detach() / target**2 - 1).clamp(-1, 1)
-            self.log_weight = (self.log_weight + DUAL_LR * excess).clamp(highest - DUAL_SPAN, highest)
+            moved = self.log_weight + DUAL_LR * excess
+            self.log_weight = torch.minimum(moved.clamp(min=highest - DUAL_SPAN), bound)
         weights = list(self.net.parameters())
-        # Gradients for the policy's weights only: the generator and the critic are given.
         for parameter, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             parameter.grad = gradient
         self.log_temperature.grad = self.temperature * (result.entropy.detach() - self.config.entropy * self.action_dim)
         self.gradient_norm = nn.utils.clip_grad_norm_(weights, self.config.gradient_norm)
         self.optimiser.step()
-        self.temperature_optimiser.step()
         follow(self.average, self.net, self.config.policy_average)
         return result
 
@@ -155,7 +159,6 @@ class Policy:
             "log_temperature": self.log_temperature.detach(),
             "log_weight": self.log_weight,
             "optimiser": self.optimiser.state_dict(),
-            "temperature_optimiser": self.temperature_optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -165,4 +168,3 @@ class Policy:
             self.log_temperature.copy_(state["log_temperature"])
         self.log_weight = state["log_weight"]
         self.optimiser.load_state_dict(state["optimiser"])
-        self.temperature_optimiser.load_state_dict(state["temperature_optimiser"])

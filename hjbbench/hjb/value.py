@@ -8,6 +8,8 @@ policy, so V is the mean of Q under it. The entropy bonus counts from the next d
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -47,6 +49,8 @@ class Critic:
         self.optimiser = adamw([p for one in self.nets.values() for p in one.parameters()], config.critic_lr)
         self.reward_low = torch.zeros((), device=rng.device)
         self.reward_high = torch.ones((), device=rng.device)
+        self.exit_low = torch.zeros((), device=rng.device)
+        self.exit_high = torch.zeros((), device=rng.device)
         self.bonus = torch.zeros((), device=rng.device)
         self.unit = torch.ones((), device=rng.device)
         self.errors = self._errors
@@ -54,6 +58,17 @@ class Critic:
     def compile(self) -> None:
         """Take errors with fused kernels from now on."""
         self.errors = compiled(self._errors)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the networks still: values computed inside pass gradients on to states and actions only."""
+        for net in self.nets.values():
+            net.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for net in self.nets.values():
+                net.requires_grad_(True)
 
     @property
     def needs_action(self) -> bool:
@@ -84,13 +99,16 @@ class Critic:
         return self.value(state, policy_action, target=True, few=True).amin(0).clamp(low, high)
 
     def value_range(self) -> tuple[Tensor, Tensor]:
-        """Bounds on V: the reward range, padded, and the mean entropy bonus, earned for ever."""
+        """Bounds on V: the reward range, padded, and the mean entropy bonus, earned for ever; or what an exit pays."""
         pad = RANGE_PAD * self.reward_range
         low, high = (
             self.reward_low - pad + self.bonus.clamp(max=0.0),
             self.reward_high + pad + self.bonus.clamp(min=0.0),
         )
-        return low / (1 - self.discount), high / (1 - self.discount)
+        return (
+            torch.minimum(low / (1 - self.discount), self.exit_low),
+            torch.maximum(high / (1 - self.discount), self.exit_high),
+        )
 
     def q(self, state: Tensor, action: Tensor, policy_action: Tensor) -> Tensor:
         """Q(s, a) of every member."""
@@ -106,6 +124,9 @@ class Critic:
         real_state: Tensor, real_action: Tensor, policy_action: Tensor, anchor: Tensor,
     ) -> Tensor:  # fmt: skip
         """Errors (members, n + m) at n states of a rollout and at m real ones, of which ``anchor`` is the target."""
+        if self.needs_action:  # one network answers for both
+            value = self.value(torch.cat([state, real_state]), torch.cat([action, real_action]))
+            return value - torch.cat([target, anchor])
         # Rollout actions are the policy's own: A - A(pi) has mean 0 there and V alone is Q.
         rollout, real = self.value(state, action), self.q(real_state, real_action, policy_action)
         return torch.cat([rollout - target, real - anchor], 1)
@@ -121,17 +142,23 @@ class Critic:
         return loss.detach() / self.config.critics
 
     @torch.no_grad()
-    def widen(self, reward: Tensor, bonus: Tensor, can_end: bool, rate: float) -> None:
+    def widen(self, reward: Tensor, exits: Tensor, bonus: Tensor, can_end: bool, rate: float) -> None:
         """Move the range towards the 1-99 % quantiles of ``reward`` (n,) and the mean entropy bonus.
 
-        Ending is worth 0 where it ``can_end``. The bonus stays out of the range: it is priced in units of it.
+        Rewards where ``exits`` (n,) is true, paid once and never again, only bound the values. Ending is worth 0 where
+        it ``can_end``. The bonus stays out of the range: it is priced in units of it.
         """
-        low, high = torch.quantile(reward, torch.tensor([0.01, 0.99], device=reward.device))
+        self.bonus = self.bonus.lerp(bonus.mean(), rate)
+        if exits.any():
+            self.exit_low = torch.minimum(self.exit_low, reward[exits].amin())
+            self.exit_high = torch.maximum(self.exit_high, reward[exits].amax())
+        if exits.all():
+            return
+        low, high = torch.quantile(reward[~exits], torch.tensor([0.01, 0.99], device=reward.device))
         if can_end:
             low, high = low.clamp(max=0.0), high.clamp(min=0.0)
         self.reward_low = self.reward_low.lerp(low, rate)
         self.reward_high = self.reward_high.lerp(high, rate)
-        self.bonus = self.bonus.lerp(bonus.mean(), rate)
 
     @torch.no_grad()
     def rescale(self) -> None:
@@ -146,17 +173,18 @@ class Critic:
                 net.rescale_output(self.unit / unit)
         self.unit = unit
 
+    STATISTICS = ("reward_low", "reward_high", "exit_low", "exit_high", "bonus", "unit")
+
     def state_dict(self) -> dict[str, Any]:
-        names = ("reward_low", "reward_high", "bonus", "unit")
-        return {name: getattr(self, name) for name in names} | {
+        return {name: getattr(self, name) for name in self.STATISTICS} | {
             "nets": {name: net.state_dict() for name, net in self.nets.items()},
             "target_nets": {name: net.state_dict() for name, net in self.target_nets.items()},
             "optimiser": self.optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.reward_low, self.reward_high, self.unit = state["reward_low"], state["reward_high"], state["unit"]
-        self.bonus = state["bonus"]
+        for name in self.STATISTICS:
+            setattr(self, name, state[name])
         for name, net in self.nets.items():
             net.load_state_dict(state["nets"][name])
             self.target_nets[name].load_state_dict(state["target_nets"][name])
