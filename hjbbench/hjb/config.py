@@ -90,13 +90,11 @@ class HJBConfig:
 
     smoothness: Literal["off", "rate", "rate+champ"] = "rate"
     """Penalise the policy's rate along the generator, or that and its carre du champ."""
-    action_rate: float = 1.0
-    """Target root mean square rate of the actions per dimension, 1/s: little, so that the highest weight decides."""
-    smoothness_first: float = 0.035
-    """First weight of the penalty, in reward ranges: a young generator is wrong about actions that flip at every
-    decision, which random ones hardly show it, and a policy finds that out."""
-    smoothness_max: float = 0.005
-    """Highest weight later on."""
+    action_rate: float = 12.0
+    """Target root mean square rate of the actions per dimension, 1/s."""
+    smoothness_max: float = 5.0
+    """First and highest weight of the penalty, in reward ranges: a young generator is wrong about actions that flip at
+    every decision, which random ones hardly show it, and a policy finds that out."""
 
     look_every: int = 1000
     """Decisions between two looks at the data's ranges."""

@@ -37,6 +37,8 @@ MARGIN = 0.5
 """Sampled states stay within the data's range widened by this many standard deviations."""
 DT_FEATURE = 0.2
 """Weight of log dt among the inputs: a drift hardly changes with dt, and data of all dt should inform it together."""
+REWARD_WEIGHT = 4.0
+"""The reward's share of the loss over that of a coordinate of the state: one among many, it would hardly be learned."""
 LEAST_GAIN = 0.02
 """Relative gain in held-out energy score from which the diffusion is worth its network calls."""
 
@@ -246,7 +248,8 @@ class LearnedGenerator:
         predicted; the half-way weight is that of the beta-NLL loss (Seitzer et al., 2022, beta = 1/2).
         """
         _, error = self._miss(self.net, batch)
-        return (error.square() / self.error).mean((1, 2)).sum()
+        square = (error.square() / self.error).mean(1)
+        return (square[:, :-1].sum(-1) + REWARD_WEIGHT * square[:, -1]).sum() / square.shape[-1]
 
     def _held_out(self, replay: Replay, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Network inputs and errors of about n transitions, each predicted by the member that has not seen it."""

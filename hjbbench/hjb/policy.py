@@ -24,9 +24,7 @@ LEAST_STD = 1e-2
 """Of an action before squashing: a density that stays finite."""
 DUAL_LR = 1e-2
 """Step of the smoothness weight's logarithm: a factor of e in about a hundred updates."""
-RELAX_LR = 1e-3
-"""The same while the weight is above its highest value, as at first: a factor of e in a thousand updates."""
-DUAL_SPAN = 3.0
+DUAL_SPAN = 2.0
 """Logarithm of the smoothness weight's highest value over its lowest."""
 
 
@@ -62,7 +60,7 @@ class Policy:
         self.net = Ensemble(1, obs_dim, 2 * action_dim, config.width, 2, rng).to(rng.device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))
-        self.log_weight = torch.tensor(math.log(config.smoothness_first), device=rng.device)
+        self.log_weight = torch.tensor(math.log(config.smoothness_max), device=rng.device)
         self.optimiser = adamw(self.net.parameters(), config.policy_lr)
         self.optimiser.add_param_group({"params": [self.log_temperature], "lr": config.temperature_lr})
         self.gradient_norm = torch.zeros((), device=rng.device)
@@ -138,11 +136,8 @@ class Policy:
             # In units of the target rate, and of decisions: the second term's time constant is 1/target.
             loss = loss + self.log_weight.exp() * (result.rate / target**2 + result.champ / target)
             highest = math.log(self.config.smoothness_max)
-            # The first weight is left slowly: what it guards against is a young generator.
-            bound = torch.clamp(self.log_weight - RELAX_LR, min=highest)
             excess = (result.rate.detach() / target**2 - 1).clamp(-1, 1)
-            moved = self.log_weight + DUAL_LR * excess
-            self.log_weight = torch.minimum(moved.clamp(min=highest - DUAL_SPAN), bound)
+            self.log_weight = (self.log_weight + DUAL_LR * excess).clamp(highest - DUAL_SPAN, highest)
         weights = list(self.net.parameters())
         for parameter, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             parameter.grad = gradient
