@@ -15,22 +15,23 @@ def forward(net: EnsembleMLP, x: Tensor) -> list[Tensor]:
     """
     values = [x.expand(net.members, *x.shape)]
     for layer in net.layers[:-1]:
-        values.append(torch.baddbmm(layer.bias, values[-1], layer.weight).relu_())
+        values.append(torch.bmm(values[-1], layer.weight).add_(layer.bias).relu_())
     values.append(net.layers[-1](values[-1]))
     return values
 
 
-def parameter_gradients(net: EnsembleMLP, values: list[Tensor], gradient: Tensor) -> None:
-    """Set ``grad`` of every parameter, given the gradient of a loss in the network's output, (members, n, outputs)."""
+def parameter_gradients(net: EnsembleMLP, values: list[Tensor], gradient: Tensor) -> list[Tensor]:
+    """Gradient of a loss in every parameter, given that in the network's output, (members, n, outputs)."""
+    gradients: list[Tensor] = []
     for index in reversed(range(len(net.layers))):
-        layer = net.layers[index]
         if gradient.shape[2] == 1:
-            layer.weight.grad = (values[index] * gradient).sum(1).unsqueeze(2)
+            in_weight = (values[index] * gradient).sum(1).unsqueeze(2)
         else:
-            layer.weight.grad = torch.bmm(values[index].transpose(1, 2), gradient)
-        layer.bias.grad = gradient.sum(1, keepdim=True)
+            in_weight = torch.bmm(values[index].transpose(1, 2), gradient)
+        gradients = [in_weight, gradient.sum(1, keepdim=True), *gradients]
         if index:
             gradient = through(net, index, values, gradient)
+    return gradients
 
 
 def input_gradient(net: EnsembleMLP, values: list[Tensor], gradient: Tensor, columns: slice) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.adam import Adam
+
 LOG_STD_RANGE = (-20.0, 2.0)
 """Range of the policy's log standard deviation before squashing, as in Haarnoja et al. 2018."""
 LOG_2, HALF_LOG_2PI = math.log(2.0), 0.5 * math.log(2.0 * math.pi)
@@ -26,8 +28,8 @@ class Learner(nn.Module):
         for name, optimizer in self._optimizers().items():
             optimizer.load_state_dict(state[name])
 
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer | Adam]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, (torch.optim.Optimizer, Adam))}
 
 
 class EnsembleLinear(nn.Module):

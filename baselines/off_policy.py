@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from baselines.replay import Replay
 from baselines.warmup import ShortEpisodes
+from hjbbench.compiling import COMPILE_FROM, can_compile
 from hjbbench.errors import Diverged, UserError
 from hjbbench.protocol import Clock, Task
 
@@ -42,6 +43,8 @@ class OffPolicyAgent:
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
         """Act, store, learn, until the clock stops; the time a decision took is ``info["dt"]`` where tasks vary it."""
+        if clock.budget_steps >= COMPILE_FROM and can_compile(torch.device("cpu")):
+            self.fuse()
         env = ShortEpisodes(env, self.warmup_steps, taken=clock.n_steps)
         obs, _ = env.reset()
         while clock.running:
@@ -85,6 +88,9 @@ class OffPolicyAgent:
     def networks(self) -> nn.Module:
         """All networks, whose optimisers are part of their state."""
         raise NotImplementedError
+
+    def fuse(self) -> None:
+        """Compile what is computed over and over; called in runs that are long enough to pay for the compiler."""
 
     def _policy(self, obs: Tensor, deterministic: bool) -> Tensor:
         """Actions (n, action_dim) for observations (n, obs_dim)."""

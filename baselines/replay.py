@@ -65,7 +65,7 @@ class Replay:
         """Draw n transitions as rows for ``split``."""
         if not self.size:
             raise ValueError("sample from an empty replay buffer")
-        return self.rows[torch.randint(self.size, (n,))]
+        return self.rows.index_select(0, torch.randint(self.size, (n,)))
 
     def resized(self, capacity: int) -> Replay:
         """The same transitions, the newest that fit, in a buffer of another capacity."""

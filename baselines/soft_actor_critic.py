@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from baselines.adam import Adam
 from baselines.backprop import forward, input_gradient, parameter_gradients
 from baselines.networks import EnsembleMLP, Learner, Squashed, SquashedGaussian
 from baselines.replay import Batch
+from hjbbench.compiling import compiled
 
 
 @dataclass(frozen=True)
@@ -52,25 +54,34 @@ class SoftActorCritic(Learner):
         self.log_temperature = nn.Parameter(torch.zeros(()))
         if config.log_std:
             self.policy.net.layers[-1].bias.data[..., action_dim:] = config.log_std
-        rate = config.learning_rate
-        self._critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=rate, fused=True)
-        self._policy_optimizer = torch.optim.Adam(self.policy.parameters(), lr=rate, fused=True)
-        self._temperature_optimizer = torch.optim.Adam([self.log_temperature], lr=rate, fused=True)
+        self._critic_optimizer = Adam(self.critics.parameters(), config.learning_rate)
+        self._policy_optimizer = Adam([*self.policy.parameters(), self.log_temperature], config.learning_rate)
+        self._step = self._gradient_step
+
+    def fuse(self) -> None:
+        """Make a gradient step one compiled function: at these sizes half of it is the dispatch of small operations."""
+        self._step = compiled(self._gradient_step)
 
     @torch.no_grad()
     def update(self, batch: Batch) -> None:
         """One gradient step of critics, policy and temperature on a batch, and one Polyak step of the targets."""
+        extra = self._penalty_gradients(batch)
+        self._step(batch, torch.randn(2 * len(batch.obs), self.policy.action_dim), extra)
+
+    def _gradient_step(self, batch: Batch, noise: Tensor, extra: list[Tensor]) -> None:
+        """The update, given the policy's noise here and at the next states, and what is added to its gradients."""
         n, temperature = len(batch.obs), self.log_temperature.exp()
         # one pass of the policy, here and at the next states: it does not change before its own step
         hidden = forward(self.policy.net, torch.cat([batch.obs, batch.next_obs]))
-        drawn = self.policy.squash(hidden[-1][0], torch.randn(2 * n, self.policy.action_dim))
+        drawn = self.policy.squash(hidden[-1][0], noise)
         target = self.target(batch, drawn.action, drawn.log_prob, temperature)
-        self._critic_gradient(batch, target)
-        self._critic_optimizer.step()
-        self._policy_gradient(batch, [layer[:, :n] for layer in hidden], Squashed(*(x[:n] for x in drawn)), temperature)
-        self._policy_optimizer.step()
-        self.log_temperature.grad = -(drawn.log_prob[:n].mean() + self.config.target_entropy)
-        self._temperature_optimizer.step()
+        self._critic_optimizer.step(self._critic_gradients(batch, target))
+        here = Squashed(*(x[:n] for x in drawn))
+        gradients = self._policy_gradients(batch.obs, [layer[:, :n] for layer in hidden], here, temperature)
+        if extra:
+            gradients = [gradient + more for gradient, more in zip(gradients, extra, strict=True)]
+        in_temperature = -(here.log_prob.mean() + self.config.target_entropy)
+        self._policy_optimizer.step([*gradients, in_temperature])
         for target_parameter, parameter in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
             target_parameter.lerp_(parameter, self.config.tau)
 
@@ -93,31 +104,31 @@ class SoftActorCritic(Learner):
         """The smaller critic at the deterministic action, (n,)."""
         return self.critics(torch.cat([obs, self.policy.mode(obs)], dim=1)).amin(0).squeeze(1)
 
-    def _critic_gradient(self, batch: Batch, target: Tensor) -> None:
-        """Gradient of half the mean squared error, summed over the two critics."""
+    def _critic_gradients(self, batch: Batch, target: Tensor) -> list[Tensor]:
+        """Gradients of half the mean squared error, summed over the two critics."""
         values = forward(self.critics, torch.cat([batch.obs, batch.action], dim=1))
-        parameter_gradients(self.critics, values, (values[-1] - target[:, None]) / len(target))
+        return parameter_gradients(self.critics, values, (values[-1] - target[:, None]) / len(target))
 
-    def _policy_gradient(self, batch: Batch, hidden: list[Tensor], drawn: Squashed, temperature: Tensor) -> None:
-        """Gradient of mean(temperature log pi(a|s) - min Q(s, a)) in the policy.
+    def _policy_gradients(
+        self, obs: Tensor, hidden: list[Tensor], drawn: Squashed, temperature: Tensor
+    ) -> list[Tensor]:
+        """Gradients of mean(temperature log pi(a|s) - min Q(s, a)) in the policy.
 
         With a = tanh(x), x = mean + std noise: d log pi / dx = 2 a and d log pi / d log std = 2 a std noise - 1.
         """
-        n, action = len(batch.obs), drawn.action
-        values = forward(self.critics, torch.cat([batch.obs, action], dim=1))
+        n, action = len(obs), drawn.action
+        values = forward(self.critics, torch.cat([obs, action], dim=1))
         smaller = values[-1][0] <= values[-1][1]
         weights = torch.stack([smaller, ~smaller]).float() / -n
-        in_action = input_gradient(self.critics, values, weights, slice(batch.obs.shape[1], None))
+        in_action = input_gradient(self.critics, values, weights, slice(obs.shape[1], None))
         in_raw = in_action * (1.0 - action * action) + (2.0 / n) * temperature * action
         in_log_std = (in_raw * drawn.spread - temperature / n) * drawn.free
-        parameter_gradients(self.policy.net, hidden, torch.cat([in_raw, in_log_std], dim=1)[None])
-        if self.penalty is not None:
-            self._add_penalty_gradient(batch)
+        return parameter_gradients(self.policy.net, hidden, torch.cat([in_raw, in_log_std], dim=1)[None])
 
-    def _add_penalty_gradient(self, batch: Batch) -> None:
-        assert self.penalty is not None
-        parameters = list(self.policy.parameters())
+    def _penalty_gradients(self, batch: Batch) -> list[Tensor]:
+        """Gradients of the penalty in the policy; none where there is no penalty."""
+        if self.penalty is None:
+            return []
         with torch.enable_grad():
-            gradients = torch.autograd.grad(self.penalty(self.policy, batch.obs, batch.next_obs), parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            penalty = self.penalty(self.policy, batch.obs, batch.next_obs)
+            return list(torch.autograd.grad(penalty, list(self.policy.parameters())))

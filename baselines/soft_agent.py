@@ -29,6 +29,9 @@ class SoftActorCriticAgent(OffPolicyAgent):
         """The smaller critic at the deterministic action; the soft value has the entropy bonus on top."""
         return self.learner.value(torch.as_tensor(obs, dtype=torch.float32)).numpy()
 
+    def fuse(self) -> None:
+        self.learner.fuse()
+
     def _policy(self, obs: Tensor, deterministic: bool) -> Tensor:
         if deterministic:
             return self.learner.policy.mode(obs)

@@ -13,6 +13,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
+from baselines.adam import Adam
 from baselines.backprop import forward
 from baselines.caps import Caps
 from baselines.ct_sac import ValueFlow
@@ -22,6 +23,7 @@ from baselines.sac_time_aware import TimedReplayBuffer
 from baselines.soft_actor_critic import SoftActorCritic, SoftActorCriticConfig
 from baselines.warmup import ShortEpisodes
 from hjbbench.clock import RunClock
+from hjbbench.compiling import can_compile
 from hjbbench.environment import TrainingEnv
 from hjbbench.errors import Diverged, UserError
 from hjbbench.registry import get_agent, get_task
@@ -116,13 +118,45 @@ def test_hand_written_gradients_are_autograds():
     policy_gradients = torch.autograd.grad(policy_loss, list(policy.parameters()))
 
     with torch.no_grad():
-        learner._critic_gradient(batch, target)
+        ours = learner._critic_gradients(batch, target)
         hidden = forward(policy.net, batch.obs)
-        learner._policy_gradient(batch, hidden, policy.squash(hidden[-1][0], noise), temperature)
-    for parameter, gradient in zip(critics.parameters(), critic_gradients, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, atol=1e-6, rtol=1e-4)
-    for parameter, gradient in zip(policy.parameters(), policy_gradients, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, atol=1e-6, rtol=1e-4)
+        plain = learner._policy_gradients(batch.obs, hidden, policy.squash(hidden[-1][0], noise), temperature)
+        ours += [own + extra for own, extra in zip(plain, learner._penalty_gradients(batch), strict=True)]
+    for mine, gradient in zip(ours, [*critic_gradients, *policy_gradients], strict=True):
+        torch.testing.assert_close(mine, gradient, atol=1e-6, rtol=1e-4)
+
+
+def test_adam_is_torchs():
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(5)) for _ in range(2))
+    mine, other = Adam([ours], 1e-2), torch.optim.Adam([theirs], lr=1e-2)
+    for scale in (1.0, 1e-3, 10.0, 1e-8):
+        gradient = scale * torch.randn(5)
+        mine.step([gradient])
+        theirs.grad = gradient
+        other.step()
+        torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-6)
+    again = Adam([ours], 1e-2)
+    again.load_state_dict(mine.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(again.second, mine.second, strict=True))
+    assert (again.count, again.size, again.scale) == (5, mine.size, mine.scale)
+
+
+@pytest.mark.skipif(not can_compile(torch.device("cpu")), reason="no C++ compiler was found")
+def test_fused_update_is_the_plain_one():
+    torch.manual_seed(0)
+    config, batch = SoftActorCriticConfig(0.9, -2.0, (8,), learning_rate=1e-3), transitions(16)
+    plain, fused = (SoftActorCritic(OBS, ACTION, config, Caps(3.0, 2.0, 0.1)) for _ in range(2))
+    fused.load_state_dict(plain.state_dict())
+    fused.fuse()
+    before = [parameter.clone() for parameter in plain.parameters()]
+    for learner in (plain, fused):
+        torch.manual_seed(1)
+        for _ in range(3):
+            learner.update(batch)
+    for mine, other, start in zip(fused.parameters(), plain.parameters(), before, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+        assert not torch.equal(other, start)
 
 
 def test_caps_of_a_linear_policy():

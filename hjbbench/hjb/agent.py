@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hjbbench.compiling import COMPILE_FROM, can_compile
 from hjbbench.errors import Diverged, UserError
-from hjbbench.hjb.compiling import COMPILE_FROM, can_compile
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.diagnostics import measure
 from hjbbench.hjb.flow import HamiltonianFlow, Rollout, Targets

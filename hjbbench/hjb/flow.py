@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from hjbbench.hjb.compiling import compiled
+from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Dynamics, Step
 from hjbbench.hjb.value import Critic

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hjbbench.hjb.compiling import compiled
+from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
 from hjbbench.hjb.folds import Folds

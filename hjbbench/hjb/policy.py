@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hjbbench.hjb.compiling import compiled
+from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Dynamics
 from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hjbbench.hjb.compiling import compiled
+from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
 

@@ -1,4 +1,4 @@
-"""Gradient computations as fused kernels: at these sizes half of an update is the dispatch of small operations."""
+"""Computations as fused kernels: at the sizes here half of an update is the dispatch of small operations."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hjbbench.hjb.compiling import can_compile
+from hjbbench.compiling import can_compile
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.networks import Standardiser
 from hjbbench.hjb.value import Critic
