@@ -10,6 +10,7 @@ Everything is in torch, differentiable, in the caller's precision; states are (n
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -33,6 +34,8 @@ class Equations:
     """Whether there is a boundary or an end of time."""
     finite_horizon: bool = False
     """Whether the first component of the state is the time, and V is known when it is up."""
+    noise_controlled: bool = False
+    """Whether g depends on the control, and the best control on the curvature of V."""
 
     def drift(self, state: Tensor, control: Tensor) -> Tensor:
         """b, (n, state_dim) per second."""
@@ -47,8 +50,12 @@ class Equations:
         raise NotImplementedError
 
     def best_control(self, state: Tensor, gradient: Tensor) -> Tensor:
-        """The maximiser of the Hamiltonian for the value gradient V_x (n, state_dim)."""
+        """The maximiser of the Hamiltonian for the value gradient V_x (n, state_dim), where noise is not controlled."""
         raise NotImplementedError
+
+    def best_curved_control(self, state: Tensor, gradient: Tensor, curvature: Tensor) -> Tensor:
+        """The maximiser for V_x and the diagonal of V_xx, (n, state_dim) each."""
+        return self.best_control(state, gradient)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """States V is sought at: the law errors are averaged over and rollouts start from."""
@@ -93,6 +100,25 @@ class Equations:
     def gradient(self, state: Tensor) -> Tensor:
         """Exact V*_x, (n, state_dim)."""
         return gradient_of(self.value, state)
+
+
+def maximiser(equations: Equations, gradient: Callable[[Tensor], Tensor], state: Tensor) -> Tensor:
+    """The Hamiltonian's maximiser (n, control_dim) for a value with this gradient, the curvature by differences."""
+    if not equations.noise_controlled:
+        return equations.best_control(state, gradient(state))
+    shift, bends = 0.01 * equations.extent, []
+    for i in range(equations.state_dim):
+        aside = torch.zeros(equations.state_dim).to(state)
+        aside[i] = shift
+        bends.append((gradient(state + aside) - gradient(state - aside))[:, i] / (2 * shift))
+    return equations.best_curved_control(state, gradient(state), torch.stack(bends, 1))
+
+
+def noisy_directions(equations: Equations) -> list[int]:
+    """Components of the state that have noise."""
+    state = equations.sample(64, torch.Generator().manual_seed(0))
+    scale = equations.scale(state, state.new_zeros(len(state), equations.control_dim))
+    return scale.any(0).nonzero()[:, 0].tolist()
 
 
 def gradient_of(function, state: Tensor) -> Tensor:

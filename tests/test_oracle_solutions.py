@@ -43,7 +43,7 @@ def test_value_solves_the_hjb_equation_and_the_control_maximises(name: str) -> N
         noise = (equations.scale(state, control).square() * bend).sum(-1) / 2
         return equations.reward_rate(state, control) + drift + noise
 
-    best = equations.best_control(state, slope)
+    best = equations.best_curved_control(state, slope, bend)
     residual = hamiltonian(best) - equations.discount_rate * equations.value(state)
     assert residual.abs().max() < 1e-4 * max(1.0, equations.value(state).abs().max().item())
     for _ in range(3):

@@ -50,14 +50,28 @@ def max_error(grid: Grid) -> float:
     return Yardstick(grid.equations).errors(grid.solution)["value_max_rel"]
 
 
-@pytest.mark.parametrize("task", ["oracle/zubov", "oracle/lqr-d2", "oracle/diffusive-eikonal-d2"])
-def test_grid_error_shrinks_at_first_order(task: str) -> None:
-    coarse, fine = max_error(settled(task, 21)), max_error(settled(task, 61))
-    assert math.log(coarse / fine) / math.log(3) > 0.7
+@pytest.mark.parametrize(
+    ("task", "coarse", "fine"),
+    [
+        ("oracle/zubov", 21, 61),
+        ("oracle/lqr-d2", 21, 61),
+        ("oracle/diffusive-eikonal-d2", 21, 61),
+        ("oracle/lqr-d3", 9, 25),
+    ],
+)
+def test_grid_error_shrinks_at_first_order(task: str, coarse: int, fine: int) -> None:
+    ratio = max_error(settled(task, coarse)) / max_error(settled(task, fine))
+    assert math.log(ratio) / math.log((fine - 1) / (coarse - 1)) > 0.7
 
 
 def test_grid_finds_the_viscosity_solution_of_the_eikonal_equation() -> None:
     assert max_error(settled("oracle/eikonal-d1", 51)) < 1e-3
+
+
+def test_grid_in_four_dimensions_fits_its_memory() -> None:
+    grid = settled("oracle/lqr-d4", 9)
+    assert memory_mb(grid.equations, 9) < 20
+    assert max_error(grid) < 0.3
 
 
 def test_a_grid_beyond_memory_is_refused_with_its_size() -> None:

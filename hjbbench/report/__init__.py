@@ -33,6 +33,8 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     from hjbbench.report.headline import headline
     from hjbbench.report.latex import as_latex
     from hjbbench.report.page import Contents, render, stems
+    from hjbbench.report.profiles import draw_profiles
+    from hjbbench.report.rates import draw_orders, rates
     from hjbbench.report.standings import rank
     from hjbbench.report.suite_figures import draw_scores, draw_suite
     from hjbbench.report.tables import as_csv, as_markdown, as_text
@@ -48,13 +50,17 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     board = rank(suites[0], collect(counted))
     judged = judge(claims, counted) if claims else None
     sentences = headline(board) + ([sentence(judged)] if judged is not None else [])
-    styles = looks({run.record["agent"] for run in counted})
+    exact = exactness(counted)
+    styles = looks({run.record["agent"] for run in counted} | {row.solver for row in exact})
     named = list(zip(board.tasks, stems(board.tasks), strict=True))
     distributions = convergences(board.tasks, [row.agent for row in board.ranked])
-    exact = exactness(counted)
+    exact_rates = rates(exact)
     contents = Contents(
         exact=exact,
-        exact_figures=draw_dimensions(exact, styles),
+        exact_rates=exact_rates,
+        exact_figures=draw_profiles(counted, styles)
+        + draw_dimensions(exact, styles)
+        + draw_orders(exact_rates, styles),
         board=board,
         headline=sentences,
         judged=judged,

@@ -31,8 +31,12 @@ class Exactness:
 
     task: str
     agent: str
+    solver: str
+    """The registered solver; ``agent`` may be a variant of it."""
     state_dim: int
     dt: float
+    spacing: float | None
+    """Distance of two nodes over the box's size, of a solver on a grid."""
     measures: Mapping[str, float | None]
     """By ``MEASURES`` and ``COSTS``: medians over finished runs at their ends, None where not measured."""
     worst: float | None
@@ -77,8 +81,10 @@ def _row(task: str, agent: str, runs: Sequence[Run]) -> Exactness | None:
     return Exactness(
         task=task,
         agent=agent,
+        solver=runs[0].record["variant_of"] or agent,
         state_dim=int(tables[0]["state_dim"].iloc[-1]),
         dt=float(tables[0]["dt"].iloc[-1]),
+        spacing=median(last("spacing")),
         measures={name: median(last(name)) for name in (*MEASURES, *COSTS)},
         worst=float(largest.max()) if len(largest) else None,
         n_found=int((largest <= FOUND).sum()) if len(largest) else None,

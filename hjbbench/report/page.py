@@ -20,6 +20,7 @@ from hjbbench.report.convergence import MILESTONES, Convergence, Resolution
 from hjbbench.report.drawing import GRID, GROUND, INK, MARKERS, MUTED, Figure, Look
 from hjbbench.report.exactness import Exactness
 from hjbbench.report.provenance import configurations, provenance
+from hjbbench.report.rates import Rate
 from hjbbench.report.robustness import Sweep, sweeps
 from hjbbench.report.smoothness import UNITS, against_best, interval_of_mean, pairs
 from hjbbench.report.standings import Leaderboard
@@ -53,6 +54,7 @@ class Contents:
     """The runs that count."""
     exact: Sequence[Exactness]
     """Rows of the runs that recorded their distance from an exact solution."""
+    exact_rates: Sequence[Rate]
     exact_figures: Sequence[Figure]
     status: Status
     """What of the plan is missing or still going on."""

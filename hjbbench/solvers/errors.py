@@ -12,6 +12,7 @@ from hjbbench.solvers.known import Greedy, Value
 
 N_STATES = 2000
 N_PATHS = 512
+N_PROFILE = 81
 
 
 class Yardstick:
@@ -40,6 +41,23 @@ class Yardstick:
             found["value_max_rel"] = (error[self._smooth].abs().max() / self._exact.abs().max()).item()
             found["gradient_rel_l2"] = ((slope - self._slope).norm() / self._slope.norm()).item()
         return found
+
+
+def profile(equations: Equations, solution: Value) -> dict[str, float]:
+    """V and V* along the line of a one-dimensional problem, as ``value_at_<x>`` and ``exact_at_<x>``, else nothing."""
+    if equations.state_dim > 1:
+        return {}
+    reach = equations.sample(N_STATES, torch.Generator().manual_seed(0)).abs().max()
+    state = torch.linspace(-reach, reach, N_PROFILE)[:, None]
+    state = state[equations.margin(state) >= 0]
+    with torch.no_grad():
+        values, exact = solution.value(state), equations.value(state)
+    names = [f"{x:.4g}" for x in state[:, 0].tolist()]
+    return {
+        f"{kind}_at_{name}": value
+        for kind, column in (("value", values), ("exact", exact))
+        for name, value in zip(names, column.tolist(), strict=True)
+    }
 
 
 def regret(equations: Equations, solution: Value, dt: float, horizon_s: float) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from hjbbench.equations import Equations, gradient_of
 from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
 
-SHARPNESS = 3.0
+SHARPNESS = 8.0
 """Finer inputs where the best control jumps and the value has kinks, which smooth units must bend around."""
 
 
@@ -22,7 +22,9 @@ class ValueField:
     ``value`` and ``gradient`` use the running average of the weights.
     """
 
-    def __init__(self, equations: Equations, width: int, lr: float, average_rate: float, rng: torch.Generator) -> None:
+    def __init__(
+        self, equations: Equations, width: int, depth: int, lr: float, average_rate: float, rng: torch.Generator
+    ) -> None:
         self.equations, self._rate = equations, average_rate
         inputs = self._inputs(equations.sample(4096, rng))
         self._standardise = Standardiser(inputs.shape[1], rng.device)
@@ -33,7 +35,7 @@ class ValueField:
         if equations.controls is not None:
             spread /= SHARPNESS
         self._standardise.adopt(inputs.mean(0), spread)
-        self.net = Ensemble(1, inputs.shape[1], 1, width, 2, rng, zero_output=True)
+        self.net = Ensemble(1, inputs.shape[1], 1, width, depth, rng, zero_output=True)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = adamw(self.net.parameters(), lr)
         self.unit = torch.ones(())

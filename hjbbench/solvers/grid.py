@@ -19,7 +19,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from hjbbench.equations import Equations, hold_step
+from hjbbench.equations import Equations, hold_step, maximiser, noisy_directions
 from hjbbench.errors import UserError
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
@@ -71,14 +71,7 @@ def memory_mb(equations: Equations, nodes: int) -> float:
     """Size of a grid's transition matrices, one per control of a finite set: every node meets 2^d corners for each way
     the noise can go."""
     d, n_matrices = equations.state_dim, 1 if equations.controls is None else len(equations.controls)
-    return nodes**d * 2**d * max(1, 2 * len(_noisy(equations))) * n_matrices * BYTES_PER_WEIGHT / 1e6
-
-
-def _noisy(equations: Equations) -> list[int]:
-    """Directions with noise."""
-    state = equations.sample(64, torch.Generator().manual_seed(0))
-    scale = equations.scale(state, state.new_zeros(len(state), equations.control_dim))
-    return scale.any(0).nonzero()[:, 0].tolist()
+    return nodes**d * 2**d * max(1, 2 * len(noisy_directions(equations))) * n_matrices * BYTES_PER_WEIGHT / 1e6
 
 
 @agent(
@@ -105,10 +98,14 @@ class Grid(ValueSolver):
         inside = equations.margin(self._points) > 1e-9
         self._inner = inside.nonzero()[:, 0]
         self.table.nodal = torch.where(inside, 0.0, equations.payoff(self._points)).numpy()
-        self._noisy = _noisy(equations)
+        self._noisy = noisy_directions(equations)
         controls = () if equations.controls is None else equations.controls.double()
         self._fixed = [self._transition(control.expand(len(self._inner), -1)) for control in controls]
         self._settled = False
+
+    def resolution(self) -> dict[str, float]:
+        """Seconds of the longest step, and the distance of two nodes over the box's size."""
+        return super().resolution() | {"spacing": 2 / (self.table.shape[0] - 1)}
 
     def improve(self, progress: float) -> int:
         """``sweeps`` of value iteration; where controls vary continuously, of one policy's after its improvement."""
@@ -124,8 +121,7 @@ class Grid(ValueSolver):
 
     def _argmax(self) -> Tensor:
         """The Hamiltonian's maximiser (inner nodes, control_dim) for the differences between nodes."""
-        slope = torch.as_tensor(self.table.differences())[self._inner]
-        return self.equations.best_control(self._points[self._inner], slope)
+        return maximiser(self.equations, self.table.gradient, self._points[self._inner])
 
     def _transition(self, control: Tensor) -> tuple[np.ndarray, sparse.csr_matrix]:
         """Reward (n,) of a step of the inner nodes, payoffs included, and the discounted weights of where it leads."""

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hjbbench.equations import Equations, hold_step
+from hjbbench.equations import Equations, hold_step, maximiser
 from hjbbench.hjb.dynamics import Step, paired_noise
 
 
@@ -41,7 +41,7 @@ class Greedy:
         """(n, control_dim)."""
         controls = self._equations.controls
         if controls is None:
-            return self._equations.best_control(state, self.gradient(state))
+            return maximiser(self._equations, self.gradient, state)
         n, k = len(state), len(controls)
         still = state.new_zeros(n * k, state.shape[1] + 1)
         still[:, -1] = 8.0  # no chance crossing

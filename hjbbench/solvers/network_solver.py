@@ -16,11 +16,12 @@ from hjbbench.solvers.solver import SolverConfig, ValueSolver
 class NetworkConfig(SolverConfig):
     """One setting for all problems, and for the value flow and the residual solver alike."""
 
-    updates: int = 20
+    updates: int = 40
     """Gradient steps per round."""
     batch: int = 512
     width: int = 64
-    lr: float = 1e-2
+    depth: int = 3
+    lr: float = 5e-3
     """At the start; a cosine takes it to 0."""
     boundary_batch: int = 64
     """States on the boundary, where there is one, at which an update fits the payoff."""
@@ -36,7 +37,7 @@ class NetworkSolver(ValueSolver):
     def __init__(self, task: Task, config: NetworkConfig, seed: int) -> None:
         super().__init__(task, config, seed)
         self.config = config
-        self.field = ValueField(self.equations, config.width, config.lr, config.average_rate, self.rng)
+        self.field = ValueField(self.equations, config.width, config.depth, config.lr, config.average_rate, self.rng)
         self.solution = self.field
 
     def improve(self, progress: float) -> int:

@@ -12,6 +12,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
+from hjbbench.equations import noisy_directions
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
 from hjbbench.solvers.network_solver import NetworkConfig, NetworkSolver
@@ -39,6 +40,7 @@ class Pinn(NetworkSolver):
 
     def __init__(self, task: Task, env: gym.Env, config: PinnConfig, seed: int) -> None:
         super().__init__(task, config, seed)
+        self._noisy = noisy_directions(self.equations)
 
     def loss(self) -> Tensor:
         return self.residual(self.equations.sample(self.config.batch, self.rng)).square().mean() + self.boundary_loss()
@@ -49,11 +51,12 @@ class Pinn(NetworkSolver):
         state = state.requires_grad_()
         value = field(state)
         gradient = torch.autograd.grad(value.sum(), state, create_graph=True)[0]
-        control = equations.best_control(state, gradient).detach()  # the maximum's own derivative is 0
+        curvature = torch.zeros_like(state)
+        if self._noisy:
+            bends = [torch.autograd.grad(gradient[:, i].sum(), state, create_graph=True)[0][:, i] for i in self._noisy]
+            curvature = curvature.index_add(1, torch.tensor(self._noisy), torch.stack(bends, 1))
+        # The maximum's own derivative is 0.
+        control = equations.best_curved_control(state, gradient, curvature).detach()
         out = equations.reward_rate(state, control) + (equations.drift(state, control) * gradient).sum(-1)
-        scale = equations.scale(state, control)
-        for i in range(equations.state_dim):
-            if scale[:, i].any():
-                curvature = torch.autograd.grad(gradient[:, i].sum(), state, create_graph=True)[0][:, i]
-                out = out + scale[:, i].square() * curvature / 2
-        return out - equations.discount_rate * value
+        spread = equations.scale(state, control).square()
+        return out + (spread * curvature).sum(-1) / 2 - equations.discount_rate * value

@@ -16,7 +16,7 @@ import torch
 from hjbbench.equations import Equations
 from hjbbench.errors import Diverged, UserError
 from hjbbench.protocol import Clock, Task
-from hjbbench.solvers.errors import Yardstick, regret
+from hjbbench.solvers.errors import Yardstick, profile, regret
 from hjbbench.solvers.known import Greedy, Value
 
 RECORDS = 20
@@ -58,6 +58,10 @@ class Solver:
         """One round of solving, ``progress`` through the budget (0 to 1); returns the number of updates made."""
         raise NotImplementedError
 
+    def resolution(self) -> dict[str, float]:
+        """The steps that a finer solution would have smaller: dt in seconds."""
+        return {"dt": self.dt}
+
     def learn(self, env: gym.Env, clock: Clock) -> None:
         obs, _ = env.reset()
         every = max(1, clock.budget_steps // RECORDS)
@@ -76,12 +80,13 @@ class Solver:
                 obs, _ = env.reset()
 
     def _measure(self, final: bool) -> dict[str, float]:
-        found: dict[str, float] = {"state_dim": self.equations.state_dim, "dt": self.dt}
+        found: dict[str, float] = {"state_dim": self.equations.state_dim, **self.resolution()}
         found |= {"solve_s": self._solve_s, "solve_cpu_s": self._solve_cpu_s}
         found |= self._yardstick.errors(self.solution)
         if final:
             found["regret_rel"] = regret(self.equations, self.solution, self.dt, self.task.horizon_s)
             found["memory_mb"] = _peak_mb() - self._memory_mb
+            found |= profile(self.equations, self.solution)
         if not np.isfinite(list(found.values())).all():
             raise Diverged(f"task {self.task.name!r}: the solution is not finite after {self._solve_s:.1f} s")
         return found

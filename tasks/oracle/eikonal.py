@@ -91,6 +91,7 @@ class NoisyEikonal(Eikonal):
         return -(1 - size) + self.eps * (torch.exp(-size / self.eps) - math.exp(-1 / self.eps))
 
 
-add_diffusion("eikonal-d1", Eikonal(1), 0.05, 5.0, random=-4.278, reference=-0.4988)
-add_diffusion("eikonal-d2", Eikonal(2), 0.05, 5.0, random=-3.705, reference=-0.3322)
-add_diffusion("eikonal-noisy", NoisyEikonal(), 0.02, 4.0, random=-2.616, reference=-0.4999)
+add_diffusion("eikonal-d1", Eikonal(1), 0.05, 5.0, random=-4.292, reference=-0.4991)
+add_diffusion("eikonal-d2", Eikonal(2), 0.05, 5.0, random=-3.697, reference=-0.3325)
+add_diffusion("eikonal-d3", Eikonal(3), 0.05, 5.0, random=-3.219, reference=-0.2512)
+add_diffusion("eikonal-noisy", NoisyEikonal(), 0.02, 4.0, random=-2.606, reference=-0.4991)

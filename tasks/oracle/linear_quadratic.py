@@ -271,4 +271,6 @@ def _add_chain(dim: int, random: float, reference: float, targets: tuple[float, 
 _add_oscillator("oscillator", 0.0, -43.6, -19.75, (-29.6, -21.7, -20.1))
 _add_oscillator("oscillator-noisy", 0.2, -56.9, -21.60, (-32.4, -23.8, -22.0))
 _add_chain(2, -2.64, -0.3149, (-0.4724, -0.3464, -0.3212))
+_add_chain(3, -4.33, -0.483, (-0.7245, -0.5313, -0.4927))
+_add_chain(4, -6.39, -0.649, (-0.9735, -0.7139, -0.662))
 _add_chain(8, -14.94, -1.291, (-1.936, -1.42, -1.317))
