@@ -22,6 +22,7 @@ from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
 from hjbbench.hjb.folds import Folds
 from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
+from hjbbench.hjb.quadratic import QuadraticForm
 from hjbbench.hjb.replay import Batch, Replay
 from hjbbench.hjb.residual import ResidualField, energy_score
 
@@ -63,6 +64,7 @@ class LearnedGenerator:
         device, members, n_in = rng.device, config.generator_members, obs_dim + action_dim + 1
         self.folds = Folds(members)
         self.standardise = Standardiser(obs_dim, device)
+        self.cost = QuadraticForm(obs_dim + action_dim, device)
         self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng).to(device)
         self.scale_net = Ensemble(1, n_in, obs_dim, config.width, 2, rng, zero_output=True).to(device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
@@ -132,7 +134,7 @@ class LearnedGenerator:
         unit = math.sqrt(self.dt) * self.spread[:d]
         next_state = torch.addcmul(state + self.dt * self.rate_mean[:d] + kick, unit, mean[:, :d])
         next_state = next_state.clamp(self.low, self.high)
-        reward = self.dt * (self.rate_mean[d] + self.spread[d] * mean[:, d])
+        reward = self.dt * (self.rate_mean[d] + self.spread[d] * mean[:, d] + self.cost(x[:, :-1]))
         if self._terminated is None:
             return Step(next_state, reward, torch.zeros(n, dtype=torch.bool, device=state.device))
         with torch.no_grad():
@@ -177,16 +179,17 @@ class LearnedGenerator:
 
     def reward_rate(self, state: Tensor, action: Tensor) -> Tensor:
         """Expected reward per second, (n,), the mean over the members."""
-        mean = self.average(self._inputs(state, action, self.dt)).mean(0)[:, self.obs_dim]
-        return self.rate_mean[-1] + self.spread[-1] * mean
+        x = self._inputs(state, action, self.dt)
+        mean = self.average(x).mean(0)[:, self.obs_dim]
+        return self.rate_mean[-1] + self.spread[-1] * mean + self.cost(x[:, :-1])
 
     # Learning ---------------------------------------------------------------------------------------------------------
 
-    def _targets(self, batch: Batch) -> Tensor:
-        """Increments and reward rates in normalised units, (..., obs_dim + 1)."""
+    def _targets(self, batch: Batch, x: Tensor) -> Tensor:
+        """Increments and reward rates in normalised units, (..., obs_dim + 1), for a batch and its network inputs."""
         dt = batch.dt[..., None]
         ds = (batch.next_state - batch.state - dt * self.rate_mean[:-1]) / (dt.sqrt() * self.spread[:-1])
-        rate = (batch.reward[..., None] / dt - self.rate_mean[-1]) / self.spread[-1]
+        rate = (batch.reward[..., None] / dt - self.rate_mean[-1] - self.cost(x[..., :-1])[..., None]) / self.spread[-1]
         return torch.cat([ds, rate], -1)
 
     def _miss(self, net: Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -195,12 +198,12 @@ class LearnedGenerator:
         mean = net(x)
         factor = (batch.dt[..., None] / self.dt).sqrt()  # a drift grows as dt where the noise grows as sqrt(dt)
         mean = torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1)
-        error = self._targets(batch) - mean
+        error = self._targets(batch, x) - mean
         return x, torch.cat([error[..., :-1], error[..., -1:] * (1 - batch.terminated[..., None])], -1)
 
     @torch.no_grad()
     def look(self, replay: Replay) -> None:
-        """Adopt the range of the data and, at the first look, its statistics as the networks' units.
+        """Adopt the data's range, its quadratic cost if it has one and, at the first look, the networks' units.
 
         The units stay: networks whose weights were rescaled to follow them predicted worse ever after.
         """
@@ -213,12 +216,19 @@ class LearnedGenerator:
         margin = MARGIN * std
         self.low, self.high = data.next_state.amin(0) - margin, data.next_state.amax(0) + margin
         self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size
-        if self.n_updates:
+        first = not self.n_updates
+        if first:
+            self.standardise.adopt(mean, std)
+        lasting = ~exits if (~exits).sum() > 1 else slice(None)
+        rate = (data.reward / data.dt)[lasting]
+        x = self._inputs(data.state, data.action, self.dt)[lasting, :-1]
+        if first or self.cost.trusted:  # later on it would overturn what the networks have learned
+            self.cost.learn(x, rate)
+        if not first:
             return
-        self.standardise.adopt(mean, std)
+        rate = rate - self.cost(x)
         dt = data.dt[:, None]
         ds = data.next_state - data.state
-        rate = (data.reward / data.dt)[~exits if (~exits).sum() > 1 else slice(None)]
         self.rate_mean = torch.cat([ds.mean(0) / dt.mean(), rate.mean()[None]])
         spread = torch.cat([((ds - dt * self.rate_mean[:-1]) / dt.sqrt()).std(0), rate.std()[None]])
         # A coordinate that never moved keeps a unit that is small but not zero.
@@ -310,7 +320,7 @@ class LearnedGenerator:
     )
 
     def _modules(self) -> dict[str, Any]:
-        names = ("standardise", "net", "average", "optimiser", "scale_net", "scale_optimiser", "residual")
+        names = ("standardise", "cost", "net", "average", "optimiser", "scale_net", "scale_optimiser", "residual")
         return {name: getattr(self, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
