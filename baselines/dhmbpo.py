@@ -16,12 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.adam import Adam
 from baselines.homoscedastic import HomoscedasticEnsemble
 from baselines.networks import SquashedGaussian
 from baselines.off_policy import OffPolicyAgent
 from baselines.settings import check
 from baselines.value_expansion import BoundedCritic, expand, rollout
 from baselines.warmup import STEPS
+from hjbbench.compiling import compiled
 from hjbbench.errors import UserError
 from hjbbench.protocol import Clock, Task
 from hjbbench.registry import agent
@@ -104,21 +106,22 @@ class Dhmbpo(OffPolicyAgent):
         obs_dim, action_dim, width = self.obs_dim, self.action_dim, config.width
         self.model = HomoscedasticEnsemble(
             obs_dim, action_dim, config.members, config.model_width, config.model_learning_rate
-        ).eval()
+        )
         self.policy = SquashedGaussian(obs_dim, action_dim, (width, width, width), F.silu)
         for layer in self.policy.net.layers:
             nn.init.orthogonal_(layer.weight[0])
             nn.init.zeros_(layer.bias)
         self.critic = BoundedCritic(obs_dim + action_dim, config.critics, width, task.discount)
         self.log_temperature = nn.Parameter(torch.tensor(config.temperature).log())
-        rate = config.learning_rate
-        self._policy_optimizer = torch.optim.Adam(
-            [*self.policy.parameters(), self.log_temperature], lr=rate, fused=True
-        )
-        self._critic_optimizer = torch.optim.Adam(self.critic.online.parameters(), lr=rate, fused=True)
+        self._policy_optimizer = Adam([*self.policy.parameters(), self.log_temperature], config.learning_rate)
+        self._critic_optimizer = Adam(self.critic.online.parameters(), config.learning_rate)
+        self._step_gradients = self._gradient_step
         self.starts: list[Tensor] = []
         self.n_updates = 0
         self.seconds = {"model": 0.0, "starts": 0.0, "updates": 0.0}
+
+    def fuse(self) -> None:
+        self._step_gradients = compiled(self._gradient_step)
 
     @property
     def networks(self) -> nn.Module:
@@ -148,7 +151,6 @@ class Dhmbpo(OffPolicyAgent):
         with torch.no_grad():
             states = torch.as_tensor(obs, dtype=torch.float32)
             scaled = self.model.standardise(states)
-            self.critic.eval()
             return self.critic(torch.cat([scaled, self.policy.mode(scaled)], dim=1)).mean(0).numpy()
 
     def _policy(self, obs: Tensor, deterministic: bool) -> Tensor:
@@ -201,12 +203,15 @@ class Dhmbpo(OffPolicyAgent):
         """One gradient step of critics, policy and temperature on one training rollout."""
         began = time.perf_counter()
         self.n_updates += 1
+        rows = torch.randint(len(self.start_pool), (self.config.batch_size,))
+        self.entropy, self.mean_value = self._step_gradients(self.start_pool.index_select(0, rows))
+        self.seconds["updates"] += time.perf_counter() - began
+
+    def _gradient_step(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """The update on a rollout from obs (n, obs_dim); returns the policy's entropy and the mean value there."""
         config, discount = self.config, self.task.discount
-        obs = self.start_pool[torch.randint(len(self.start_pool), (config.batch_size,))]
         temperature = self.log_temperature.detach().exp()
-        self.model.requires_grad_(False)
         path = rollout(obs, config.horizon, self._draw, self._step)
-        self.model.requires_grad_(True)
         bonus = temperature * path.log_prob
         first = torch.cat([self.model.standardise(path.obs[0]), path.action[0]], dim=1)
         last = torch.cat([self.model.standardise(path.obs[-1]), path.action[-1]], dim=1)
@@ -216,22 +221,15 @@ class Dhmbpo(OffPolicyAgent):
         with torch.no_grad():  # the first action is given, so its entropy is no part of the critics' value
             earned = torch.cat([path.reward[:1], entropy_rewards[1:]])
             target = expand(earned, self.critic.target_value(last) - bonus[-1], path.alive, discount)
-        self.critic.train()
-        self._critic_optimizer.zero_grad()
-        (self.critic(first.detach()) - target).square().mean(1).sum().backward()
-        self._critic_optimizer.step()
+        error = (self.critic(first.detach(), dropping=True) - target).square().mean(1).sum()
+        self._critic_optimizer.step(torch.autograd.grad(error, self._critic_optimizer.parameters))
         self.critic.follow(config.tau)
 
-        self.critic.eval()
-        self.critic.online.requires_grad_(False)
         value = expand(entropy_rewards, self.critic(last).mean(0) - bonus[-1], path.alive, discount)
         entropy = -path.log_prob[0].detach().mean()
-        self._policy_optimizer.zero_grad()
-        (self.log_temperature.exp() * (entropy + self.action_dim) - value.mean()).backward()
-        self._policy_optimizer.step()
-        self.critic.online.requires_grad_(True)
-        self.entropy, self.mean_value = entropy, value.detach().mean()
-        self.seconds["updates"] += time.perf_counter() - began
+        loss = self.log_temperature.exp() * (entropy + self.action_dim) - value.mean()
+        self._policy_optimizer.step(torch.autograd.grad(loss, self._policy_optimizer.parameters))
+        return entropy, value.detach().mean()
 
     def _diagnostics(self, model_loss: Tensor) -> dict[str, float]:
         values = {

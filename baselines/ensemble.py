@@ -6,13 +6,14 @@ Chua et al. 2018 (arXiv 1805.12114) with the training of Janner et al. 2019 (arX
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.adam import Adam
 from baselines.networks import EnsembleMLP, Learner
+from hjbbench.compiling import compiled
 
 WEIGHT_DECAY = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
 """L2 penalty per layer of the original."""
@@ -53,13 +54,15 @@ class GaussianEnsemble(Learner):
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("std", torch.ones(inputs))
         self.register_buffer("elite", torch.arange(elites))
-        groups: list[dict[str, Any]] = [
-            {"params": [layer.weight], "weight_decay": decay}
-            for layer, decay in zip(self.net.layers, WEIGHT_DECAY, strict=True)
-        ]
-        groups.append({"params": [layer.bias for layer in self.net.layers]})
-        groups.append({"params": [self.max_log_variance, self.min_log_variance]})
-        self._optimizer = torch.optim.Adam(groups, lr=learning_rate, fused=True)
+        layers = self.net.layers
+        others = [*(layer.bias for layer in layers), self.max_log_variance, self.min_log_variance]
+        self._optimizer = Adam([*(layer.weight for layer in layers), *others], learning_rate)
+        self._decay = (*WEIGHT_DECAY, *(0.0 for _ in others))
+        self._step = self._gradient_step
+
+    def fuse(self) -> None:
+        """Make a gradient step on a whole batch one compiled function."""
+        self._step = compiled(self._gradient_step)
 
     def fit(self, x: Tensor, y: Tensor, max_epochs: int | None = None) -> dict[str, float]:
         """Train on x (n, inputs), y (n, outputs) until no network improves on the held-out part, and choose the elites.
@@ -84,7 +87,8 @@ class GaussianEnsemble(Learner):
         while waited <= PATIENCE and (max_epochs is None or epoch < max_epochs):
             epoch += 1
             for batch in rows.split(BATCH_SIZE, dim=1):
-                self._step(x[batch], y[batch])
+                step = self._step if batch.shape[1] == BATCH_SIZE else self._gradient_step  # compiled for one shape
+                step(x[batch], y[batch])
             rows = rows.gather(1, torch.rand(rows.shape).argsort(1))
             error = self._errors(x_out, y_out)
             better = error < (1.0 - IMPROVEMENT) * best_error
@@ -118,13 +122,17 @@ class GaussianEnsemble(Learner):
         log_variance = self.max_log_variance - F.softplus(self.max_log_variance - raw)
         return mean, self.min_log_variance + F.softplus(log_variance - self.min_log_variance)
 
-    def _step(self, x: Tensor, y: Tensor) -> None:
+    def _gradient_step(self, x: Tensor, y: Tensor) -> None:
         mean, log_variance = self._moments(x)
         likelihood = ((mean - y).square() * (-log_variance).exp() + log_variance).mean((1, 2)).sum()
         bounds = 0.01 * (self.max_log_variance.sum() - self.min_log_variance.sum())
-        self._optimizer.zero_grad()
-        (likelihood + bounds).backward()
-        self._optimizer.step()
+        parameters = self._optimizer.parameters
+        gradients = torch.autograd.grad(likelihood + bounds, parameters)
+        with torch.no_grad():
+            decayed = [
+                g + decay * p if decay else g for g, decay, p in zip(gradients, self._decay, parameters, strict=True)
+            ]
+        self._optimizer.step(decayed)
 
     @torch.no_grad()
     def _errors(self, x: Tensor, y: Tensor) -> Tensor:

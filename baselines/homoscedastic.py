@@ -102,21 +102,19 @@ class HomoscedasticEnsemble(Learner):
         rows = torch.randint(len(data.obs), (batch_size,))
         obs = data.obs[rows]
         outputs = self.outputs(torch.cat([data.reward[rows, None], data.next_obs[rows] - obs], dim=1))
-        self.train()
-        mean = self.net(torch.cat([self.standardise(obs), data.action[rows]], dim=1))
-        nats = 0.5 * (mean - outputs).square() * (-2.0 * self.log_noise).exp()
+        x = torch.cat([self.standardise(obs), data.action[rows]], dim=1)
+        nats = 0.5 * (self.net(x, dropping=True) - outputs).square() * (-2.0 * self.log_noise).exp()
         nats = nats + self.log_noise.clamp_min(math.log(NOISE_MIN))
         loss = (nats.sum(2) * self._weights[rows].T).mean(1).sum()
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
-        self.eval()
         return loss.detach() / self.members
 
     def step(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Mean reward (n,) and a drawn next state (n, obs_dim), every block of n/members rows from one member."""
         x = torch.cat([self.standardise(obs), action], dim=1)
-        blocks = torch.randperm(self.members)
+        blocks = torch.rand(self.members).argsort()  # the compiler stumbles over indices from randperm
         mean = self.net(x.view(self.members, -1, x.shape[1])[blocks])
         noise = torch.randn(mean.shape) * self.log_noise.detach().exp()
         noise[..., 0] = 0.0

@@ -93,6 +93,9 @@ class MbpoLiteConfig(MbpoConfig):
     """Training continues from the last weights, so a few passes over 250 new transitions are enough."""
 
 
+BLOCK = 5000
+"""Model rollouts made at once: more leave the cache."""
+
 # A humanoid's imagined transitions alone take 1.4 GB, twice while their buffer grows.
 RESOURCES = Resources(memory_mb=8000)
 
@@ -132,6 +135,10 @@ class Mbpo(SoftActorCriticAgent):
         own = config.updates_per_step
         self.updates_per_step = self.original.updates_per_step if own is None else own
         self.seconds = {"model": 0.0, "updates": 0.0}
+
+    def fuse(self) -> None:
+        super().fuse()
+        self.model.fuse()
 
     def _penalty(self) -> Penalty | None:
         """What is added to the policy's loss."""
@@ -187,13 +194,14 @@ class Mbpo(SoftActorCriticAgent):
         capacity = self.original.retain_epochs * length * per_epoch
         if capacity != self.imagined.capacity:
             self.imagined = self.imagined.resized(capacity)
-        obs = self.replay.sample(self.config.rollouts).obs
-        for _ in range(length):
-            action = self._policy(obs, deterministic=False)
-            outcome = self.model.sample(torch.cat([obs, action], dim=1))
-            next_obs = obs + outcome[:, 1:]
-            over = self.terminated(obs, action, next_obs)
-            self.imagined.extend(Batch(obs, action, next_obs, outcome[:, 0], over.float(), torch.ones(len(obs))))
-            obs = next_obs[~over]
-            if not len(obs):
-                break
+        for obs in self.replay.sample(self.config.rollouts).obs.split(BLOCK):
+            for _ in range(length):
+                action = self._policy(obs, deterministic=False)
+                outcome = self.model.sample(torch.cat([obs, action], dim=1))
+                next_obs = obs + outcome[:, 1:]
+                over = self.terminated(obs, action, next_obs)
+                held = torch.ones(len(obs))
+                self.imagined.extend(Batch(obs, action, next_obs, outcome[:, 0], over.float(), held))
+                obs = next_obs[~over]
+                if not len(obs):
+                    break

@@ -46,7 +46,7 @@ class EnsembleLinear(nn.Module):
         weight, bias = (self.weight, self.bias) if chosen is None else (self.weight[chosen], self.bias[chosen])
         if weight.shape[2] == 1:  # matrix libraries are slow on a single column, elementwise products are not
             return (x * weight.transpose(1, 2)).sum(2, keepdim=True) + bias
-        return torch.baddbmm(bias, x, weight)
+        return torch.bmm(x, weight).add_(bias)
 
 
 def drop(x: Tensor, probability: float) -> Tensor:
@@ -64,7 +64,7 @@ class EnsembleMLP(nn.Module):
         sizes: units of the input, the hidden layers and the output.
         activation: between the layers.
         norm_eps: layer normalisation of each layer's input, without learned scales, adds this to the variance; 0: none.
-        dropout: probability of dropping an output of each layer in training mode.
+        dropout: probability of dropping an output of each layer where ``forward`` is told to.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class EnsembleMLP(nn.Module):
         self.norm_eps = norm_eps or (0.0,) * (len(sizes) - 1)
         self.dropout = dropout or (0.0,) * (len(sizes) - 1)
 
-    def forward(self, x: Tensor, chosen: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, chosen: Tensor | None = None, dropping: bool = False) -> Tensor:
         """(n, inputs) shared by all members, or (members, n, inputs), to (members, n, outputs).
 
         ``chosen`` names the members to use, all by default.
@@ -96,7 +96,7 @@ class EnsembleMLP(nn.Module):
             if self.norm_eps[index]:
                 x = F.layer_norm(x, x.shape[-1:], eps=self.norm_eps[index])
             x = layer(x, chosen)
-            if self.training and self.dropout[index]:
+            if dropping and self.dropout[index]:
                 x = drop(x, self.dropout[index])
         return x
 

@@ -75,7 +75,7 @@ class BoundedCritic(nn.Module):
         initialise(self.online)
         nn.init.zeros_(self.online.layers[-1].weight)
         nn.init.zeros_(self.online.layers[-1].bias)
-        self.target = EnsembleMLP(members, sizes, F.silu, eps, dropout).requires_grad_(False).eval()
+        self.target = EnsembleMLP(members, sizes, F.silu, eps, dropout).requires_grad_(False)
         self.target.load_state_dict(self.online.state_dict())
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
@@ -84,20 +84,18 @@ class BoundedCritic(nn.Module):
     def bound(self, reward: Tensor, quantile: float, rate: float) -> None:
         """Move the range towards that of rewards, entropy bonus included; the first call sets it."""
         low, high = torch.quantile(reward, torch.tensor([quantile, 1.0 - quantile])) / (1.0 - self.discount)
-        if self.low == self.high:
-            self.low.copy_(low)
-            self.high.copy_(high)
-        self.low.lerp_(low, rate)
-        self.high.lerp_(high, rate)
+        weight = torch.where(self.low == self.high, 1.0, rate)
+        self.low.lerp_(low, weight)
+        self.high.lerp_(high, weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Values (members, n) of x (n, inputs)."""
-        return self._scale(self.online(x).squeeze(2))
+    def forward(self, x: Tensor, dropping: bool = False) -> Tensor:
+        """Values (members, n) of x (n, inputs), with dropout or without."""
+        return self._scale(self.online(x, dropping=dropping).squeeze(2))
 
     @torch.no_grad()
     def target_value(self, x: Tensor) -> Tensor:
         """The clipped minimum of two random target members, (n,)."""
-        pair = torch.randperm(self.target.members)[:2]
+        pair = torch.rand(self.target.members).argsort()[:2]  # the compiler stumbles over indices from randperm
         return self._scale(self.target(x, pair).squeeze(2)).amin(0).clamp(self.low, self.high)
 
     @torch.no_grad()

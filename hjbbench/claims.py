@@ -25,6 +25,8 @@ MIN_RUNS = 5
 """Fewer runs than this a side decide nothing: a 5 % bound of four runs is to leave out 0.3 % of their resamples
 (``expanded_tail``), but the most extreme one alone, the same run four times, is 4^-4 or 0.4 % of them."""
 N_RESAMPLES = 20_000
+MANY_RUNS = 200
+"""Further seeds beyond which their number says no more than that the estimate is close to what is demanded."""
 COSTS = ("n_steps", "t_env_s", "n_updates", "t_wall_s")
 ROUGHNESS = ("action_tv_per_s", "action_rate_rms_per_s", "action_jerk_rms_per_s2", "action_mean_freq_hz")
 AXES = {"faster": COSTS, "smoother": ROUGHNESS, "value": (), "robust": ()}
@@ -151,7 +153,7 @@ def judge(claims: Sequence[Claim], runs: Sequence[Run]) -> list[Verdict]:
     _check_names(claims, ended)
     drafts = [_weigh(claim, ended) for claim in claims]
     adjusted = holm({verdict.name: p for verdict, p in drafts if p is not None})
-    return [_decide(claim, verdict, adjusted) for claim, (verdict, _) in zip(claims, drafts, strict=True)]
+    return [_decide(claim, verdict, p, adjusted) for claim, (verdict, p) in zip(claims, drafts, strict=True)]
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
@@ -227,14 +229,23 @@ def _weigh(claim: Claim, runs: Sequence[Run]) -> tuple[Verdict, float | None]:
                     demand=claim.demand)  # fmt: skip
     if not measured:
         reasons = sorted({f"{task}: {says.reason}" for task, (_, _, says) in found.items()})
-        return replace(blank, reason="; ".join(reasons) or "no runs on these tasks"), None
+        return replace(
+            blank, reason="; ".join(reasons) or f"no runs on these tasks; {MIN_RUNS} seeds are needed to decide"
+        ), None
     figures, samples = _bootstrap(claim, measured)
     draft = replace(blank, verdict="undecided", **figures)
     fewest = min(map(len, _groups(measured)))
     if fewest < MIN_RUNS:
-        return replace(draft, reason=f"{fewest} runs on a side; at least {MIN_RUNS} are needed to decide"), None
+        short = [f"{name} on {task}" for task, says in measured.items() for name, side in
+                 ((claim.agent, says.agent), (claim.baseline, says.baseline)) if len(side) == fewest]  # fmt: skip
+        have, lack = _count(fewest, "run"), _count(MIN_RUNS - fewest, "more seed")
+        return replace(draft, reason=f"{have} on a side ({', '.join(short)}): {lack} needed to decide"), None
     met = samples <= claim.demand if claim.kind == "value" else samples >= claim.demand
     return draft, tail_probability((1 + min((~met).sum(), met.sum())) / (len(samples) + 1), fewest)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n > 1 else ''}"
 
 
 def _groups(measured: Mapping[str, TaskEvidence]) -> list[np.ndarray]:
@@ -261,13 +272,27 @@ def _bootstrap(claim: Claim, measured: Mapping[str, TaskEvidence]) -> tuple[dict
     return {"estimate": estimate, "ci_low": low, "ci_high": high}, samples
 
 
-def _decide(claim: Claim, draft: Verdict, adjusted: Mapping[str, float]) -> Verdict:
-    if draft.name not in adjusted or draft.estimate is None:
+def _more_runs(p: float, needed_p: float, draft: Verdict) -> str:
+    """How many more seeds would decide a claim were its estimate to stay: the error falls with the root of the runs."""
+    from scipy.stats import norm
+
+    sides = [row[side] for row in draft.per_task if not row["reason"] for side in ("n_runs_agent", "n_runs_baseline")]
+    n_runs = min(n for n in sides if n)
+    distance = float(norm.isf(p))
+    more = math.inf if distance <= 0 else n_runs * ((float(norm.isf(needed_p)) / distance) ** 2 - 1)
+    if more > MANY_RUNS:
+        return f"more than {MANY_RUNS} further seeds would be needed if the estimate stayed"
+    return f"about {math.ceil(more)} further seeds a side would decide it if the estimate stayed"
+
+
+def _decide(claim: Claim, draft: Verdict, own_p: float | None, adjusted: Mapping[str, float]) -> Verdict:
+    if own_p is None or draft.estimate is None:
         return draft
     unmeasured = [row["task"] for row in draft.per_task if row["reason"]]
     aside = f"; not measured on {', '.join(unmeasured)}" if unmeasured else ""
     p = adjusted[draft.name]
     if p > 1 - claim.confidence:
-        return replace(draft, reason=f"the runs cannot tell (adjusted p {p:.2g}){aside}")
+        more = _more_runs(own_p, (1 - claim.confidence) * own_p / p, draft)
+        return replace(draft, reason=f"the runs cannot tell (adjusted p {p:.2g}); {more}{aside}")
     holds = draft.estimate <= claim.demand if claim.kind == "value" else draft.estimate >= claim.demand
     return replace(draft, verdict="holds" if holds else "refuted", reason=f"adjusted p {p:.2g}{aside}")

@@ -77,7 +77,9 @@ def list_(
 @app.command(help="Run a suite: everything of it that has no result yet.")
 def run(
     suite: Annotated[str, typer.Argument(help="A shipped suite's name or the path of a .toml file.")],
-    tasks: Annotated[str | None, typer.Option(help="Only tasks that match, e.g. 'locomotion/*,control/*'.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Only tasks that match, optional ones too, e.g. 'locomotion/*,control/*'.")
+    ] = None,
     agents: Annotated[str | None, typer.Option(help="Only agents that match.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Other seeds than the suite's: 0-9, 3 or 0,2,5-7.")] = None,
     steps: Annotated[int | None, typer.Option(help="Another budget of decisions per run.")] = None,

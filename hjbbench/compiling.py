@@ -19,8 +19,12 @@ def can_compile(device: torch.device) -> bool:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function as fused kernels; what cannot be compiled after all runs as it is."""
+    """The same function as fused kernels; what cannot be compiled after all runs as it is.
+
+    A function may call ``torch.autograd.grad``, and draws the numbers that it would draw uncompiled.
+    """
     import torch._dynamo
 
     torch._dynamo.config.suppress_errors = True
-    return torch.compile(function, dynamic=False)
+    torch._dynamo.config.trace_autograd_ops = True
+    return torch.compile(function, dynamic=False, options={"fallback_random": True})

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hjbbench.errors import UserError, unknown
 from hjbbench.registry import all_agents, all_tasks, get_agent, get_task
 from hjbbench.spec import RunSpec, configure
 
+T = TypeVar("T")
 SEED_DIGITS = 4
 """A longer seed is a slip of the finger, and a range up to it fills the memory."""
 SHIPPED = Path(__file__).parent / "suites"
@@ -38,8 +39,13 @@ class Suite:
     n_evals: int = 25
     n_eval_episodes: int = 10
     wall_limit_s: float = 7200.0
-    dt_factors: list[float] = field(default_factory=list)
-    """Multiples of the task's dt at which trained policies are evaluated once more."""
+    optional_tasks: list[str] = field(default_factory=list)
+    """Names or globs of tasks that are next in line: planned where ``--tasks`` names them."""
+    dt_factor: dict[str, float] = field(default_factory=dict)
+    """Multiple of the task's own dt at which agents learn and are evaluated, by task name or glob, 1 where none."""
+    dt_factors: dict[str, list[float]] = field(default_factory=dict)
+    """Multiples of that dt at which trained policies are evaluated once more, by task name or glob; the first that
+    matches counts."""
     memory_limit_mb: float | None = RunSpec.memory_limit_mb
     checkpoint_every_s: float = RunSpec.checkpoint_every_s
 
@@ -47,7 +53,8 @@ class Suite:
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str, "description": str, "tasks": list, "agents": list, "n_steps": dict, "seeds": str, "agent_seeds": dict,
     "variants": dict, "n_evals": int, "n_eval_episodes": int, "wall_limit_s": (int, float),
-    "dt_factors": list, "memory_limit_mb": (int, float), "checkpoint_every_s": (int, float),
+    "optional_tasks": list, "dt_factor": dict, "dt_factors": dict,
+    "memory_limit_mb": (int, float), "checkpoint_every_s": (int, float),
 }  # fmt: skip
 _REQUIRED = ("description", "tasks", "agents", "n_steps")
 
@@ -90,7 +97,7 @@ def _type_name(key: str) -> str:
 
 
 def _check_values(suite: Suite, path: Path) -> None:
-    for key in ("tasks", "agents"):
+    for key in ("tasks", "optional_tasks", "agents"):
         wrong = [name for name in getattr(suite, key) if not isinstance(name, str)]
         if wrong:
             raise UserError(f"{path}: {key} holds {wrong[0]!r}, must hold names")
@@ -98,10 +105,14 @@ def _check_values(suite: Suite, path: Path) -> None:
     numbers = {key: getattr(suite, key) for key in ("n_evals", "n_eval_episodes", *real)}
     if suite.memory_limit_mb is None:
         del numbers["memory_limit_mb"]
-    numbers |= {f"dt_factors[{k}]": value for k, value in enumerate(suite.dt_factors)}
+    numbers |= {f"dt_factor.{name}": value for name, value in suite.dt_factor.items()}
+    for name, factors in suite.dt_factors.items():
+        if not isinstance(factors, list):
+            raise UserError(f"{path}: dt_factors.{name} is {factors!r}, must be a list of numbers")
+        numbers |= {f"dt_factors.{name}[{k}]": value for k, value in enumerate(factors)}
     numbers |= {f"n_steps.{name}": value for name, value in suite.n_steps.items()}
     for key, value in numbers.items():
-        whole = key not in real and not key.startswith("dt_factors")
+        whole = key not in real and not key.startswith("dt_factor")
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value > 0:
             raise UserError(f"{path}: {key} is {value!r}, must be a positive {'whole ' if whole else ''}number")
     for text in (suite.seeds, *suite.agent_seeds.values()):
@@ -140,16 +151,20 @@ def plan(
     ``overrides`` maps an agent's name to settings. Raises UserError for names that match nothing.
     """
     known_agents = {**dict.fromkeys(all_agents()), **suite.variants}
-    chosen_tasks = _narrow("task", _expand("task", suite.tasks, list(all_tasks())), tasks)
+    offered = suite.tasks if tasks is None else [*suite.tasks, *suite.optional_tasks]
+    chosen_tasks = _narrow("task", _expand("task", offered, list(all_tasks())), tasks)
     chosen_agents = _narrow("agent", _expand("agent", suite.agents, list(known_agents)), agents)
     for name in overrides or {}:
         if name not in chosen_agents:
             raise unknown("agent in --set", name, chosen_agents)
     left_out, runs = [], []
     for task_name in chosen_tasks:
-        for factor in suite.dt_factors:  # refused now, not at the end of a long run
-            get_task(task_name).make(dt=get_task(task_name).dt * factor).close()
-        steps = n_steps or next((value for glob, value in suite.n_steps.items() if fnmatch(task_name, glob)), None)
+        dt_factor = _first_match(suite.dt_factor, task_name) or 1.0
+        dt = get_task(task_name).dt * dt_factor
+        dt_factors = _first_match(suite.dt_factors, task_name) or []
+        for factor in (1.0, *dt_factors):  # refused now, not at the end of a long run
+            get_task(task_name).make(dt=dt * factor).close()
+        steps = n_steps or _first_match(suite.n_steps, task_name)
         if steps is None:
             raise UserError(f"suite {suite.name}: n_steps names no budget for {task_name}")
         for agent_name in chosen_agents:
@@ -175,13 +190,19 @@ def plan(
                         wall_limit_s=float(suite.wall_limit_s),
                         variant_of=base if variant else None,
                         overrides=settings,
-                        dt_factors=tuple(map(float, suite.dt_factors)),
+                        dt=None if dt_factor == 1.0 else dt,
+                        dt_factors=tuple(map(float, dt_factors)),
                         keep_policy=keep_policy,
                         memory_limit_mb=suite.memory_limit_mb,
                         checkpoint_every_s=float(suite.checkpoint_every_s),
                     )
                 )
     return sorted(runs, key=lambda run: run.seed), left_out
+
+
+def _first_match(by_glob: Mapping[str, T], task_name: str) -> T | None:
+    """The value of the first glob that matches a task, or None."""
+    return next((value for glob, value in by_glob.items() if fnmatch(task_name, glob)), None)
 
 
 def _settings(variant: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,22 @@ def hjbbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return call
 
 
+@pytest.fixture
+def as_one_graph(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
+    """Trace what would be compiled, whole or not at all, and run it without kernels of its own; returns the graphs."""
+    from torch._dynamo.backends.debugging import aot_eager
+
+    graphs: list[torch.fx.GraphModule] = []
+    compile_ = torch.compile
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]):
+        graphs.append(graph)
+        return aot_eager(graph, inputs)
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: compile_(function, backend=backend, fullgraph=True))
+    return graphs
+
+
 SUITE = """
 description = "the example"
 tasks = ["example/integrator"]

@@ -82,7 +82,7 @@ def test_model_learns_linear_dynamics_and_their_noise():
 
 
 def test_members_take_equal_blocks_and_rows_keep_their_place():
-    model = HomoscedasticEnsemble(1, 1, members=4, width=8, learning_rate=1e-3).eval()
+    model = HomoscedasticEnsemble(1, 1, members=4, width=8, learning_rate=1e-3)
     with torch.no_grad():
         model.log_noise.fill_(-20.0)
         for layer in model.net.layers:
@@ -136,6 +136,32 @@ def test_start_states_are_alive_and_the_newest_are_kept():
     assert len(agent.starts) == 2
     assert len(agent.start_pool) == 2 * (8 * 2 + 8 * 4)
     assert (agent.start_pool[:, 0] > 0.7).all()
+
+
+def test_fused_update_is_the_plain_one(as_one_graph):
+    plain, env, _ = build(horizon=2)
+    obs, _ = env.reset()
+    for _ in range(20):
+        action = env.action_space.sample()
+        next_obs, reward, terminated, *_ = env.step(action)
+        plain.replay.append(obs, action, next_obs, float(reward), bool(terminated))
+        obs = env.reset()[0] if terminated else next_obs
+    plain.model.calibrate(plain.replay.all)
+    plain._choose_starts()
+    fused, *_ = build(horizon=2)
+    fused.load_state_dict(plain.state_dict())
+    fused.fuse()
+    before = [parameter.clone() for parameter in plain.policy.parameters()]
+    for agent in (plain, fused):
+        torch.manual_seed(1)
+        for _ in range(2):
+            agent._update()
+    assert len(as_one_graph) == 1
+    for mine, other in zip(fused.networks.parameters(), plain.networks.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+    assert all(not torch.equal(*pair) for pair in zip(before, plain.policy.parameters(), strict=True))
+    assert fused.critic.low.item() == pytest.approx(plain.critic.low.item(), rel=1e-5)
+    assert fused.mean_value.item() == pytest.approx(plain.mean_value.item(), rel=1e-4)
 
 
 def test_updates_are_counted_and_seeds_reproduce():

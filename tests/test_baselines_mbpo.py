@@ -59,6 +59,34 @@ def test_training_stops_without_improvement_and_continues_from_the_last_weights(
     torch.testing.assert_close(model._errors((x - model.mean) / model.std, y), before)
 
 
+def test_fused_training_is_the_plain_one(as_one_graph):
+    torch.manual_seed(0)
+    x, y = torch.randn(700, 2), torch.randn(700, 1)
+    plain, fused = (GaussianEnsemble(2, 1, members=3, elites=2, width=8, learning_rate=1e-3) for _ in range(2))
+    fused.load_state_dict(plain.state_dict())
+    fused.fuse()
+    before = [parameter.clone() for parameter in plain.parameters()]
+    for model in (plain, fused):
+        torch.manual_seed(1)
+        model.fit(x, y, max_epochs=2)
+    assert len(as_one_graph) == 1
+    for mine, other, start in zip(fused.parameters(), plain.parameters(), before, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+        assert not torch.equal(other, start)
+
+
+def test_weights_decay_by_layer():
+    """Where the loss does not depend on a weight, Adam's first step is the learning rate towards zero."""
+    model = GaussianEnsemble(2, 1, members=2, elites=1, width=8, learning_rate=1e-2)
+    with torch.no_grad():
+        for layer in model.net.layers:
+            layer.weight.zero_()
+        model.net.layers[0].weight.fill_(2.0)
+    model._gradient_step(torch.randn(2, 16, 2), torch.randn(2, 16, 1))
+    decayed = model.net.layers[0].weight
+    torch.testing.assert_close(decayed, torch.full_like(decayed, 1.99), atol=1e-5, rtol=0.0)
+
+
 @pytest.mark.parametrize(("epoch", "length"), [(0, 1), (20, 1), (29, 1), (30, 2), (85, 8), (150, 15), (400, 15)])
 def test_hopper_rollouts_grow_linearly_and_are_cut_to_whole_steps(epoch, length):
     agent, *_ = build()

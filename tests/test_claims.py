@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from scipy.stats import norm
 
-from hjbbench.claims import exit_code, judge, load_claims
+from hjbbench.claims import Verdict, _more_runs, exit_code, judge, load_claims
 from hjbbench.errors import UserError
 from hjbbench.store import read_runs, write_rows
 from tests.synthetic import write_run
@@ -62,6 +64,16 @@ def test_a_ratio_near_the_demand_is_undecided(tmp_path):
     (verdict,) = judge(claims(tmp_path, FASTER), read_runs(tmp_path / "r"))
     assert verdict.verdict == "undecided"
     assert "cannot tell" in verdict.reason
+    assert re.search(r"about \d+ further seeds a side|more than 200 further seeds", verdict.reason)
+
+
+def test_seeds_that_are_missing_grow_with_the_square_of_the_distance():
+    """One standard error away with 6 runs a side, two needed: 24 runs in all; no distance, no number."""
+    measured = {"reason": "", "n_runs_agent": 6, "n_runs_baseline": 8}
+    unmeasured = {"reason": "no runs", "n_runs_agent": 1, "n_runs_baseline": 0}
+    draft = Verdict("x", "", "undecided", 1.0, None, None, 7, 8, [measured, unmeasured], "", 1.0)
+    assert "about 18 further seeds" in _more_runs(norm.sf(1.0), norm.sf(2.0) * 1.0001, draft)
+    assert "more than 200" in _more_runs(0.5, 0.05, draft)
 
 
 def test_failures_count_against_the_agent(tmp_path):
@@ -148,7 +160,8 @@ def test_only_runs_that_are_evidence_count(tmp_path):
         write_run(tmp_path / "r", "made/up", "b", seed, action_rate=4.0, **lost)
     (verdict,) = judge(claims(tmp_path, SMOOTHER), read_runs(tmp_path / "r"))
     assert (verdict.verdict, verdict.n_runs_baseline) == ("undecided", 6)
-    assert "2 runs on a side" in verdict.reason  # finished ones, which alone have a smoothness
+    # finished ones, which alone have a smoothness
+    assert verdict.reason == "2 runs on a side (b on made/up): 3 more seeds needed to decide"
 
 
 def test_a_single_run_bounds_no_claim(tmp_path):

@@ -35,6 +35,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     from hjbbench.report.page import Contents, render, stems
     from hjbbench.report.profiles import draw_profiles
     from hjbbench.report.rates import draw_orders, rates
+    from hjbbench.report.published import draw_published
     from hjbbench.report.standings import rank
     from hjbbench.report.suite_figures import draw_scores, draw_suite
     from hjbbench.report.tables import as_csv, as_markdown, as_text
@@ -67,7 +68,14 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
         convergences=distributions,
         resolution=resolution(board.tasks),
         suite_figures=draw_suite(board, distributions, styles),
-        task_figures={task.name: draw_task(task, board.per_task[task.name], styles, stem) for task, stem in named},
+        task_figures={
+            task.name: [
+                figure
+                for kind in (draw_task, draw_published)
+                for figure in kind(task, board.per_task[task.name], styles, stem)
+            ]
+            for task, stem in named
+        },
         cost_figures={task.name: draw_costs(task, board.per_task[task.name], styles, stem) for task, stem in named},
         styles=styles,
         runs=counted,
