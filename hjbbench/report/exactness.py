@@ -81,7 +81,7 @@ def _row(task: str, agent: str, runs: Sequence[Run]) -> Exactness | None:
     return Exactness(
         task=task,
         agent=agent,
-        solver=runs[0].record["variant_of"] or agent,
+        solver=runs[0].record.get("variant_of") or agent,
         state_dim=int(tables[0]["state_dim"].iloc[-1]),
         dt=float(tables[0]["dt"].iloc[-1]),
         spacing=median(last("spacing")),
