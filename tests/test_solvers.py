@@ -175,3 +175,7 @@ def test_a_run_of_a_solver_is_stored_like_any_other(tmp_path) -> None:
     assert last["solve_s"] > 0
     assert run.evals["value_error_rel_l2"].iloc[-1] < 0.02
     assert np.isfinite(run.diagnostics["memory_mb"].iloc[-1])
+    assert last["spacing"] == pytest.approx(0.01)
+    places = [name.removeprefix("exact_at_") for name in last.index if name.startswith("exact_at_")]
+    assert len(places) == 81
+    assert last[f"value_at_{places[20]}"] == pytest.approx(last[f"exact_at_{places[20]}"], abs=2e-3)
