@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from hjbbench.equations import maximiser
 from hjbbench.errors import UserError
 from hjbbench.hjb.flow import HamiltonianFlow
 from hjbbench.planning import load_suite, plan
@@ -117,6 +118,14 @@ def test_value_flow_in_high_dimension() -> None:
     for k in range(8):
         solver.improve(k / 8)
     assert Yardstick(solver.equations).errors(solver.solution)["value_rel_l2"] < 0.02
+
+
+def test_where_noise_is_controlled_the_best_control_knows_the_curvature() -> None:
+    equations = get_task("oracle/control-noise-d2").equations
+    state = equations.sample(100, torch.Generator().manual_seed(0)).double()
+    k = equations.k
+    expected = -2 * k * state / (1 + k * state.square() / 2)  # with e = 1/2
+    torch.testing.assert_close(maximiser(equations, equations.gradient, state), expected, atol=1e-6, rtol=0)
 
 
 def test_with_the_exact_gradient_a_path_has_no_noise_left() -> None:
