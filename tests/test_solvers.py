@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from hjbbench.equations import maximiser
 from hjbbench.errors import UserError
 from hjbbench.hjb.flow import HamiltonianFlow
 from hjbbench.planning import load_suite, plan
@@ -41,13 +42,14 @@ class Exact:
 
 def settled(task_name: str, nodes: int) -> Grid:
     grid = Grid(get_task(task_name), None, GridConfig(nodes=nodes), 0)
-    while grid.improve(0.0):
-        pass
-    return grid
+    for _ in range(30):
+        if not grid.improve(0.0):
+            return grid
+    raise AssertionError("the grid does not settle")
 
 
-def max_error(grid: Grid) -> float:
-    return Yardstick(grid.equations).errors(grid.solution)["value_max_rel"]
+def error(grid: Grid, measure: str = "value_max_rel") -> float:
+    return Yardstick(grid.equations).errors(grid.solution)[measure]
 
 
 @pytest.mark.parametrize(
@@ -56,22 +58,22 @@ def max_error(grid: Grid) -> float:
         ("oracle/zubov", 21, 61),
         ("oracle/lqr-d2", 21, 61),
         ("oracle/diffusive-eikonal-d2", 21, 61),
-        ("oracle/lqr-d3", 9, 25),
+        ("oracle/lqr-d3", 9, 17),
     ],
 )
 def test_grid_error_shrinks_at_first_order(task: str, coarse: int, fine: int) -> None:
-    ratio = max_error(settled(task, coarse)) / max_error(settled(task, fine))
+    ratio = error(settled(task, coarse), "value_rel_l2") / error(settled(task, fine), "value_rel_l2")
     assert math.log(ratio) / math.log((fine - 1) / (coarse - 1)) > 0.7
 
 
 def test_grid_finds_the_viscosity_solution_of_the_eikonal_equation() -> None:
-    assert max_error(settled("oracle/eikonal-d1", 51)) < 1e-3
+    assert error(settled("oracle/eikonal-d1", 51)) < 1e-3
 
 
 def test_grid_in_four_dimensions_fits_its_memory() -> None:
-    grid = settled("oracle/lqr-d4", 9)
-    assert memory_mb(grid.equations, 9) < 20
-    assert max_error(grid) < 0.3
+    grid = settled("oracle/lqr-d4", 7)
+    assert memory_mb(grid.equations, 7) < 10
+    assert error(grid, "gradient_rel_l2") < 0.3  # so coarse a grid has the slope of V, and V up to a constant
 
 
 def test_a_grid_beyond_memory_is_refused_with_its_size() -> None:
@@ -88,7 +90,7 @@ def test_a_grid_beyond_memory_is_refused_with_its_size() -> None:
 )
 def test_settings_that_cannot_be_solved_are_refused_before_anything_runs(agent, setting, message) -> None:
     with pytest.raises(UserError, match=message):
-        plan(load_suite("oracle"), tasks="oracle/lqr-d2", agents=agent, overrides={agent: setting})
+        plan(load_suite("oracle"), tasks="oracle/eikonal-d2", agents=agent, overrides={agent: setting})
 
 
 @pytest.mark.parametrize(("task", "dt"), [("oracle/eikonal-d1", 1.5), ("oracle/lqg-d10", 2.0), ("oracle/lqr-d2", 1.0)])
@@ -106,16 +108,24 @@ def test_the_value_flow_runs_the_agents_own_flow() -> None:
 
 def test_value_flow_nears_the_viscosity_solution() -> None:
     solver = ValueFlow(get_task("oracle/eikonal-d1"), None, ValueFlowConfig(), 0)
-    for k in range(30):
-        solver.improve(k / 30)
+    for k in range(12):
+        solver.improve(k / 12)
     assert Yardstick(solver.equations).errors(solver.solution)["value_max_rel"] < 0.15
 
 
 def test_value_flow_in_high_dimension() -> None:
     solver = ValueFlow(get_task("oracle/lqg-d50"), None, ValueFlowConfig(), 0)
-    for k in range(15):
-        solver.improve(k / 15)
+    for k in range(8):
+        solver.improve(k / 8)
     assert Yardstick(solver.equations).errors(solver.solution)["value_rel_l2"] < 0.02
+
+
+def test_where_noise_is_controlled_the_best_control_knows_the_curvature() -> None:
+    equations = get_task("oracle/control-noise-d2").equations
+    state = equations.sample(100, torch.Generator().manual_seed(0)).double()
+    k = equations.k
+    expected = -2 * k * state / (1 + k * state.square() / 2)  # with e = 1/2
+    torch.testing.assert_close(maximiser(equations, equations.gradient, state), expected, atol=1e-6, rtol=0)
 
 
 def test_with_the_exact_gradient_a_path_has_no_noise_left() -> None:
@@ -174,3 +184,7 @@ def test_a_run_of_a_solver_is_stored_like_any_other(tmp_path) -> None:
     assert last["solve_s"] > 0
     assert run.evals["value_error_rel_l2"].iloc[-1] < 0.02
     assert np.isfinite(run.diagnostics["memory_mb"].iloc[-1])
+    assert last["spacing"] == pytest.approx(0.01)
+    places = [name.removeprefix("exact_at_") for name in last.index if name.startswith("exact_at_")]
+    assert len(places) == 81
+    assert last[f"value_at_{places[20]}"] == pytest.approx(last[f"exact_at_{places[20]}"], abs=2e-3)

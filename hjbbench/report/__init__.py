@@ -34,8 +34,8 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     from hjbbench.report.latex import as_latex
     from hjbbench.report.page import Contents, render, stems
     from hjbbench.report.profiles import draw_profiles
-    from hjbbench.report.rates import draw_orders, rates
     from hjbbench.report.published import draw_published
+    from hjbbench.report.rates import draw_orders, rates
     from hjbbench.report.standings import rank
     from hjbbench.report.suite_figures import draw_scores, draw_suite
     from hjbbench.report.tables import as_csv, as_markdown, as_text

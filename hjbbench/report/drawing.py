@@ -70,11 +70,13 @@ def draw(
     paint: Callable[[Axes], None],
     right_in: float,
     size_in: tuple[float, float] = SIZE_IN,
+    left_in: float = MARGINS_IN["left"],
 ) -> Figure:
     """Let ``paint`` fill the axes of a new figure and keep it in all formats; the same data give the same bytes.
 
     Args:
         right_in: margin beside the axes, for labels.
+        left_in: margin for the numbers and the name of the vertical axis.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -86,7 +88,7 @@ def draw(
         FigureCanvasAgg(figure)
         width, height = size_in
         figure.subplots_adjust(
-            left=MARGINS_IN["left"] / width,
+            left=left_in / width,
             right=1 - right_in / width,
             bottom=MARGINS_IN["bottom"] / height,
             top=1 - MARGINS_IN["top"] / height,

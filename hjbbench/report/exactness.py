@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hjbbench.report.drawing import MUTED, Figure, Look, draw, width_in
+from hjbbench.report.drawing import Figure, Look
+from hjbbench.report.loglog import Line, draw_log_log
 from hjbbench.store import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 MEASURES = ("value_rel_l2", "value_max_rel", "gradient_rel_l2", "anchor_rel", "regret_rel")
 COSTS = ("solve_s", "solve_cpu_s", "memory_mb")
@@ -81,7 +81,7 @@ def _row(task: str, agent: str, runs: Sequence[Run]) -> Exactness | None:
     return Exactness(
         task=task,
         agent=agent,
-        solver=runs[0].record["variant_of"] or agent,
+        solver=runs[0].record.get("variant_of") or agent,
         state_dim=int(tables[0]["state_dim"].iloc[-1]),
         dt=float(tables[0]["dt"].iloc[-1]),
         spacing=median(last("spacing")),
@@ -107,57 +107,50 @@ def _seconds_to_good(table: pd.DataFrame) -> float:
 
 def draw_dimensions(rows: Sequence[Exactness], styles: Mapping[str, Look]) -> list[Figure]:
     """Error and cost against the dimension, one line per solver and family of problems with several dimensions."""
-    lines: dict[tuple[str, str], list[Exactness]] = {}
+    groups: dict[tuple[str, str], list[Exactness]] = {}
     for row in rows:
-        lines.setdefault((row.family, row.agent), []).append(row)
-    lines = {key: own for key, own in lines.items() if len({row.state_dim for row in own}) > 1}
-    if not lines:
-        return []
-    right = width_in(family for family, _ in lines) + 0.35
-    return [
-        draw(
-            "error-against-dimension",
-            "Error against the dimension",
-            "Median relative L2 error of V over the states it is sought at; lower is better.",
-            lambda axes: _against_dimension(axes, lines, styles, "value_rel_l2", "relative error of V"),
-            right,
-        ),
-        draw(
-            "seconds-against-dimension",
-            "Seconds against the dimension",
-            f"Median seconds of processor time; dotted: {GRID_NODES} to the power of the dimension, through the first "
-            "point, as a grid's cost grows.",
-            lambda axes: _against_dimension(axes, lines, styles, "solve_cpu_s", "seconds of one processor"),
-            right,
-        ),
+        groups.setdefault((row.family, row.agent), []).append(row)
+    several = {key: own for key, own in groups.items() if len({row.state_dim for row in own}) > 1}
+    errors = [Line(*key, points) for key, own in several.items() if len(points := _points(own, "value_rel_l2")) > 1]
+    costs = [
+        Line(*key, points, _exponential(points))
+        for key, own in several.items()
+        if len(points := _points(own, "solve_cpu_s")) > 1
     ]
+    figures = []
+    if errors:
+        figures.append(
+            draw_log_log(
+                "error-against-dimension",
+                "Error against the dimension",
+                "Median relative L2 error of V over the states it is sought at; lower is better.",
+                errors,
+                styles,
+                "dimension of the state",
+                "relative error of V",
+            )
+        )
+    if costs:
+        figures.append(
+            draw_log_log(
+                "seconds-against-dimension",
+                "Seconds against the dimension",
+                f"Median seconds of processor time; dotted: {GRID_NODES} to the power of the dimension, through the "
+                "first point of each line, as a grid's cost grows.",
+                costs,
+                styles,
+                "dimension of the state",
+                "seconds of one processor",
+            )
+        )
+    return figures
 
 
-def _against_dimension(
-    axes: Axes, lines: Mapping[tuple[str, str], list[Exactness]], styles: Mapping[str, Look], measure: str, name: str
-) -> None:
-    ends, looks, highest = {}, {}, 0.0
-    for (family, agent), rows in lines.items():
-        points = [(row.state_dim, row.measures[measure]) for row in rows]
-        known = [(dim, value) for dim, value in points if value]
-        if not known:
-            continue
-        look = styles[agent]
-        axes.plot(*zip(*known, strict=True), look.marker, linestyle=look.dash, color=look.colour, markersize=4)
-        ends[family], looks[family] = known[-1][1], look
-        highest = max(highest, *(value for _, value in known))
-        if measure == "solve_cpu_s":
-            dims = np.linspace(0, math.log(10 * highest / known[0][1]) / math.log(GRID_NODES), 20) + known[0][0]
-            axes.plot(dims, known[0][1] * GRID_NODES ** (dims - known[0][0]), ":", color=MUTED, linewidth=0.9)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("dimension of the state")
-    axes.set_ylabel(name)
-    if ends:
-        _, high = axes.get_ylim()
-        places = {family: value for family, value in ends.items() if value <= high}
-        for family, value in places.items():
-            axes.annotate(
-                family.split("/")[-1], (1.03, value), xycoords=axes.get_yaxis_transform(), va="center",
-                color=looks[family].colour, annotation_clip=False,
-            )  # fmt: skip
+def _points(rows: Sequence[Exactness], measure: str) -> list[tuple[float, float]]:
+    return [(row.state_dim, value) for row in rows if (value := row.measures[measure])]
+
+
+def _exponential(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A grid's cost from the first point on, three dimensions further."""
+    dim, cost = points[0]
+    return [(dim + extra, cost * GRID_NODES**extra) for extra in np.linspace(0, 3, 31)]

@@ -34,6 +34,7 @@ def draw_profiles(runs: Sequence[Run], styles: Mapping[str, Look]) -> list[Figur
             "can satisfy the equation almost everywhere too: a line that leaves the pale one has found one of those.",
             partial(_profiles, own=own, styles=styles),
             width_in(agent for agent, _ in own) + 0.35,
+            left_in=0.75,
         )
         for task, own in tasks.items()
     ]

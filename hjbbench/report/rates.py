@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import linregress
 
-from hjbbench.report.drawing import MUTED, Figure, Look, draw, width_in
+from hjbbench.report.drawing import Figure, Look
 from hjbbench.report.exactness import Exactness
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from hjbbench.report.loglog import Line, draw_log_log
 
 LEAST_POINTS = 3
 """A slope through two points says nothing about itself."""
@@ -74,38 +69,28 @@ def _slope(points: Mapping[float, float]) -> float:
 def draw_orders(found: Sequence[Rate], styles: Mapping[str, Look]) -> list[Figure]:
     """Error against dt, and against the spacing of grids: a line per problem and solver; nothing without any."""
     figures = []
-    for against, title, unit in (("dt", "Error against the time step", " (s)"), ("spacing", "Error on grids", "")):
-        own = [rate for rate in found if rate.against == against]
+    for against, title, name in (
+        ("dt", "Error against the time step", "time step (s)"),
+        ("spacing", "Error on grids", "distance of two nodes over the box's size"),
+    ):
+        lines = [Line(rate.problem, rate.agent, rate.points, _first_order(rate)) for rate in found]
+        own = [line for line, rate in zip(lines, found, strict=True) if rate.against == against]
         if own:
             figures.append(
-                draw(
+                draw_log_log(
                     f"error-against-{against}",
                     title,
                     "Median relative L2 error of V; a solver of order p falls along slope p. Dotted: order 1.",
-                    partial(_orders, own=own, styles=styles, name=f"{against}{unit}"),
-                    width_in(_label(rate) for rate in own) + 0.35,
+                    own,
+                    styles,
+                    name,
+                    "relative error of V",
                 )
             )
     return figures
 
 
-def _label(rate: Rate) -> str:
-    return rate.problem.split("/")[-1]
-
-
-def _orders(axes: Axes, own: Sequence[Rate], styles: Mapping[str, Look], name: str) -> None:
-    for rate in own:
-        look = styles[rate.agent]
-        x, y = np.array(rate.points).T
-        axes.plot(x, y, look.marker, linestyle=look.dash, color=look.colour, markersize=4)
-        axes.annotate(
-            _label(rate), (1.03, y[-1]), xycoords=axes.get_yaxis_transform(), va="center", color=look.colour,
-            annotation_clip=False,
-        )  # fmt: skip
-    x = np.array([min(rate.points[0][0] for rate in own), max(rate.points[-1][0] for rate in own)])
-    foot = math.exp(np.mean([math.log(rate.points[0][1]) for rate in own]))
-    axes.plot(x, foot * x / x[0], ":", color=MUTED, linewidth=0.9)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel(name)
-    axes.set_ylabel("relative error of V")
+def _first_order(rate: Rate) -> list[tuple[float, float]]:
+    """The line of slope 1 through the coarsest point."""
+    (finest, _), (coarsest, error) = rate.points[0], rate.points[-1]
+    return [(finest, error * finest / coarsest), (coarsest, error)]

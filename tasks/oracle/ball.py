@@ -66,7 +66,7 @@ class StaticLQ(InBall):
 
 
 class ControlledNoise(StaticLQ):
-    """dx_i = u_i dt + sqrt(2) (1 + x_i u_i / 2) dW_i: a control far out from the centre calms the noise as well.
+    """dx_i = u_i dt + sqrt(2) (1 + x_i u_i / 2) dW_i with |u_i| <= 1: steering to the centre calms the noise as well.
 
     The cost rate |u|^2 + c(x), discounted at 1/s, is made so that V* = -k |x|^2 as in the static problem, which leaving
     pays as well; with e = 1/2, u* = -k (1 + 2 e) x / (1 + 2 k e^2 x^2) component by component. The Hamiltonian's
@@ -87,9 +87,9 @@ class ControlledNoise(StaticLQ):
         return -control.square().sum(-1) - best.sum(-1) - self.discount_rate * self.k * square.sum(-1)
 
     def best_curved_control(self, state: Tensor, gradient: Tensor, curvature: Tensor) -> Tensor:
-        # -u^2 + u V_x + (1 + e x u)^2 V_xx, which has a maximum as long as V_xx is not too positive.
+        # -u^2 + u V_x + (1 + e x u)^2 V_xx is concave as long as V_xx is not too positive, and then largest at an end.
         push = self.strength * state * curvature
-        return (gradient + 2 * push) / (2 - 2 * self.strength * state * push).clamp(min=0.5)
+        return ((gradient + 2 * push) / (2 - 2 * self.strength * state * push).clamp(min=0.5)).clamp(-1, 1)
 
 
 class VanDerPolRing(InBall):
