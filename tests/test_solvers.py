@@ -70,6 +70,11 @@ def test_grid_finds_the_viscosity_solution_of_the_eikonal_equation() -> None:
     assert error(settled("oracle/eikonal-d1", 51)) < 1e-3
 
 
+@pytest.mark.parametrize("task", ["oracle/control-noise-d2", "oracle/lqr-d3"])
+def test_policies_of_a_grid_without_a_node_at_the_origin_settle_too(task: str) -> None:
+    assert error(settled(task, 10), "gradient_rel_l2") < 0.4
+
+
 def test_grid_in_four_dimensions_fits_its_memory() -> None:
     grid = settled("oracle/lqr-d4", 7)
     assert memory_mb(grid.equations, 7) < 10

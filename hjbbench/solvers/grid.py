@@ -32,6 +32,10 @@ SETTLED = 1e-6
 """Relative change of V in a round from which on nothing is done."""
 
 
+Step = tuple[np.ndarray, sparse.csr_matrix]
+"""Reward (n,) of a step and the discounted weights of where it leads."""
+
+
 @dataclass(frozen=True)
 class GridConfig(SolverConfig):
     """Nodes and the memory they may take. ``dt_factor`` is of the longest step: a short spacing makes it shorter."""
@@ -101,6 +105,7 @@ class Grid(ValueSolver):
         self._noisy = noisy_directions(equations)
         controls = () if equations.controls is None else equations.controls.double()
         self._fixed = [self._transition(control.expand(len(self._inner), -1)) for control in controls]
+        self._control: Tensor | None = None
         self._settled = False
 
     def resolution(self) -> dict[str, float]:
@@ -112,18 +117,31 @@ class Grid(ValueSolver):
         if self._settled:
             return 0
         table, inner, before = self.table, self._inner.numpy(), self.table.nodal.copy()
-        steps = self._fixed or [self._transition(self._argmax())]
+        steps = self._fixed or [self._transition(self._better_control())]
         for _ in range(self.config.sweeps):
-            table.nodal[inner] = np.max([reward + matrix @ table.nodal for reward, matrix in steps], 0)
+            table.nodal[inner] = self._gains(steps).max(0)
         change = np.abs(table.nodal - before).max()
         self._settled = bool(change < SETTLED * np.abs(table.nodal).max())
         return self.config.sweeps
 
-    def _argmax(self) -> Tensor:
-        """The Hamiltonian's maximiser (inner nodes, control_dim) for the differences between nodes."""
-        return maximiser(self.equations, self.table.gradient, self._points[self._inner])
+    def _gains(self, steps: list[Step]) -> np.ndarray:
+        """What each of the steps makes of V at the inner nodes, (steps, inner nodes)."""
+        return np.stack([reward + matrix @ self.table.nodal for reward, matrix in steps])
 
-    def _transition(self, control: Tensor) -> tuple[np.ndarray, sparse.csr_matrix]:
+    def _better_control(self) -> Tensor:
+        """The maximiser (inner nodes, control_dim) for the differences between nodes, or the last control.
+
+        A step may earn less than differences of a coarse grid promise. With the better of the two at every node,
+        policies neither go round in circles nor run away.
+        """
+        control = maximiser(self.equations, self.table.gradient, self._points[self._inner])
+        if self._control is not None:
+            before, after = self._gains([self._transition(each) for each in (self._control, control)])
+            control = torch.where(torch.as_tensor(after > before)[:, None], control, self._control)
+        self._control = control
+        return control
+
+    def _transition(self, control: Tensor) -> Step:
         """Reward (n,) of a step of the inner nodes, payoffs included, and the discounted weights of where it leads."""
         state, equations = self._points[self._inner], self.equations
         h = self._steps(state, control)
@@ -150,7 +168,7 @@ class Grid(ValueSolver):
         return h
 
     def state_dict(self) -> dict[str, Any]:
-        return {"nodal": torch.as_tensor(self.table.nodal), "settled": self._settled}
+        return {"nodal": torch.as_tensor(self.table.nodal), "control": self._control, "settled": self._settled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.table.nodal, self._settled = state["nodal"].numpy(), state["settled"]
+        self.table.nodal, self._control, self._settled = state["nodal"].numpy(), state["control"], state["settled"]
