@@ -75,7 +75,7 @@ class HJBConfig:
     policy_every: int = 2
     """Critic updates per policy update."""
     policy_lr: float = 1e-3
-    policy_first_updates: int = 500
+    policy_first_updates: int = 1000
     """Critic updates when the warm-up ends."""
     policy_average: float = 0.01
     """Averaging rate, per policy update, of the weights that act deterministically."""
