@@ -96,17 +96,23 @@ class Grid(ValueSolver):
         size = equations.sample(4096, self.rng).double().abs().amax(0)
         if (equations.margin(config.beyond * size[None]) > 0).all():
             size = config.beyond * size
-        self.table = Table(size, config.nodes_in(equations.state_dim))
+        self._noisy = noisy_directions(equations)
+        self._lay(size)
+        self._control: Tensor | None = None
+        self._settled = False
+
+    def _lay(self, size: Tensor) -> None:
+        """A grid over the box |x_i| <= size_i, payoffs where nothing is to be solved."""
+        equations = self.equations
+        self._size = size
+        self.table = Table(size, self.config.nodes_in(equations.state_dim))
         self.solution = self.table
         self._points = self.table.points()
         inside = equations.margin(self._points) > 1e-9
         self._inner = inside.nonzero()[:, 0]
         self.table.nodal = torch.where(inside, 0.0, equations.payoff(self._points)).numpy()
-        self._noisy = noisy_directions(equations)
         controls = () if equations.controls is None else equations.controls.double()
         self._fixed = [self._transition(control.expand(len(self._inner), -1)) for control in controls]
-        self._control: Tensor | None = None
-        self._settled = False
 
     def resolution(self) -> dict[str, float]:
         """Seconds of the longest step, and the distance of two nodes over the box's size."""
@@ -168,7 +174,9 @@ class Grid(ValueSolver):
         return h
 
     def state_dict(self) -> dict[str, Any]:
-        return {"nodal": torch.as_tensor(self.table.nodal), "control": self._control, "settled": self._settled}
+        nodal = torch.as_tensor(self.table.nodal)
+        return {"size": self._size, "nodal": nodal, "control": self._control, "settled": self._settled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._lay(state["size"])  # the box is drawn, and another seed's is another one
         self.table.nodal, self._control, self._settled = state["nodal"].numpy(), state["control"], state["settled"]
