@@ -19,7 +19,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from hjbbench.equations import Equations, hold_step, maximiser, noisy_directions
+from hjbbench.equations import NO_CROSSING, Equations, hold_step, maximiser, noisy_directions
 from hjbbench.errors import UserError
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
@@ -156,7 +156,7 @@ class Grid(ValueSolver):
         for i, sign in ways:
             noise = torch.zeros(len(state), state.shape[1] + 1, dtype=torch.float64)
             noise[:, i] = sign * math.sqrt(len(self._noisy))
-            noise[:, -1] = 8.0  # no chance crossing: steps against the noise stop short of the boundary
+            noise[:, -1] = NO_CROSSING  # steps against the noise stop short of the boundary
             following, earned, ended, _ = hold_step(equations, h, state, control, noise)
             reward += earned.numpy() / len(ways)
             weight = torch.exp(-equations.discount_rate * h) * ~ended / len(ways)
