@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from baselines.replay import Replay
 from baselines.warmup import ShortEpisodes
-from hjbbench.compiling import COMPILE_FROM, can_compile
+from hjbbench.compiling import pays_off
 from hjbbench.errors import Diverged, UserError
 from hjbbench.protocol import Clock, Task
 
@@ -43,7 +43,7 @@ class OffPolicyAgent:
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
         """Act, store, learn, until the clock stops; the time a decision took is ``info["dt"]`` where tasks vary it."""
-        if clock.budget_steps >= COMPILE_FROM and can_compile(torch.device("cpu")):
+        if pays_off(clock.budget_steps, torch.device("cpu")):
             self.fuse()
         env = ShortEpisodes(env, self.warmup_steps, taken=clock.n_steps)
         obs, _ = env.reset()

@@ -18,6 +18,11 @@ def can_compile(device: torch.device) -> bool:
     return device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
+def pays_off(budget_steps: int, device: torch.device) -> bool:
+    """Whether a run of so many decisions should compile."""
+    return budget_steps >= COMPILE_FROM and can_compile(device)
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function as fused kernels; what cannot be compiled after all runs as it is.
 

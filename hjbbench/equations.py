@@ -16,6 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+KINK = 0.05
+"""Distance from a kink of V* within which errors do not count."""
+NO_CROSSING = 8.0
+"""As the last component of a step's noise: a path that ends inside has not been outside between."""
+
 
 class Equations:
     """One problem's equations and its exact solution. The defaults are those of a problem that never ends."""
@@ -42,8 +47,8 @@ class Equations:
         raise NotImplementedError
 
     def scale(self, state: Tensor, control: Tensor) -> Tensor:
-        """Diagonal g, (n, state_dim) per square root of a second."""
-        raise NotImplementedError
+        """Diagonal g, (n, state_dim) per square root of a second; none by default."""
+        return torch.zeros_like(state)
 
     def reward_rate(self, state: Tensor, control: Tensor) -> Tensor:
         """r, (n,) per second."""
@@ -94,7 +99,7 @@ class Equations:
         return None
 
     def smooth(self, state: Tensor) -> Tensor:
-        """(n,) bool: further than 0.05 from where V* has a kink."""
+        """(n,) bool: further than ``KINK`` from where V* has a kink."""
         return torch.ones(len(state), dtype=torch.bool)
 
     def gradient(self, state: Tensor) -> Tensor:

@@ -160,23 +160,25 @@ def plan(
     left_out, runs = [], []
     for task_name in chosen_tasks:
         dt_factor = _first_match(suite.dt_factor, task_name) or 1.0
-        dt = get_task(task_name).dt * dt_factor
+        task = get_task(task_name)
+        dt = task.dt * dt_factor
         dt_factors = _first_match(suite.dt_factors, task_name) or []
-        for factor in (1.0, *dt_factors):  # refused now, not at the end of a long run
-            get_task(task_name).make(dt=dt * factor).close()
+        for interval in (dt, *(dt * factor for factor in dt_factors)):
+            if interval != task.dt:  # refused now, not at the end of a long run
+                task.make(dt=interval).close()
         steps = n_steps or _first_match(suite.n_steps, task_name)
         if steps is None:
             raise UserError(f"suite {suite.name}: n_steps names no budget for {task_name}")
         for agent_name in chosen_agents:
             variant = suite.variants.get(agent_name)
             base = variant["agent"] if variant else agent_name
-            if reason := get_agent(base).refuses(get_task(task_name)):
+            if reason := get_agent(base).refuses(task):
                 left_out.append(f"{agent_name} on {task_name}: {reason}")
                 continue
             settings = {**(_settings(variant) if variant else {}), **(overrides or {}).get(agent_name, {})}
             config = configure(get_agent(base), settings)
             if hasattr(config, "check"):
-                config.check(get_task(task_name))
+                config.check(task)
             for seed in parse_seeds(seeds or suite.agent_seeds.get(agent_name, suite.seeds)):
                 runs.append(
                     RunSpec(

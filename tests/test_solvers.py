@@ -15,7 +15,7 @@ from hjbbench.hjb.flow import HamiltonianFlow
 from hjbbench.planning import load_suite, plan
 from hjbbench.registry import get_agent, get_task
 from hjbbench.runner import execute
-from hjbbench.solvers.errors import Yardstick, regret
+from hjbbench.solvers.errors import Exact, Yardstick, regret
 from hjbbench.solvers.grid import Grid, GridConfig, memory_mb
 from hjbbench.solvers.known import Greedy, KnownDynamics
 from hjbbench.solvers.solver import check_step
@@ -25,19 +25,6 @@ from hjbbench.store import read_run
 from tasks.oracle.eikonal import Eikonal
 
 torch.set_num_threads(1)
-
-
-class Exact:
-    """The exact solution as a solver's."""
-
-    def __init__(self, equations):
-        self.equations = equations
-
-    def value(self, state):
-        return self.equations.value(state).to(state)
-
-    def gradient(self, state):
-        return self.equations.gradient(state).to(state)
 
 
 def settled(task_name: str, nodes: int) -> Grid:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hjbbench.compiling import COMPILE_FROM, can_compile
+from hjbbench.compiling import pays_off
 from hjbbench.errors import Diverged, UserError
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.diagnostics import measure
@@ -65,7 +65,7 @@ class DiffusionHJB:
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
         """Act, store, improve, until the clock stops; raises UserError and Diverged with the task's name."""
-        if clock.budget_steps >= COMPILE_FROM and can_compile(self.rng.device):
+        if pays_off(clock.budget_steps, self.rng.device):
             for part in (self.generator, self.policy, self.critic, self.flow):
                 part.compile()
         obs, length = env.reset()[0], 0

@@ -108,20 +108,18 @@ class HamiltonianFlow:
 
     def __init__(
         self, dynamics: Dynamics, policy: StochasticPolicy, critic: Critic, action_dim: int, config: HJBConfig,
-        rng: torch.Generator,
+        rng: torch.Generator, step_decisions: float | None = None,
     ) -> None:  # fmt: skip
         self.dynamics, self.policy, self.critic, self.config = dynamics, policy, critic, config
+        # An undiscounted problem has no discount horizon to measure the step by.
+        self.step_decisions = step_decisions or config.flow_step / -math.log(critic.discount)
+        """T/dt, the flow's step in decisions."""
         self._action_dim, self._rng = action_dim, rng
         self._advance = advance
 
     def compile(self) -> None:
         """Roll out with fused kernels from now on."""
         self._advance = compiled(advance)
-
-    @property
-    def step_decisions(self) -> float:
-        """T/dt, the flow's step in decisions."""
-        return self.config.flow_step / -math.log(self.critic.discount)
 
     @property
     def trace(self) -> float:

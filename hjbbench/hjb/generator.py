@@ -95,13 +95,14 @@ class LearnedGenerator(GeneratorLaw):
         self.low, self.high = data.next_state.amin(0) - margin, data.next_state.amax(0) + margin
         self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size
         first = not self.n_updates
+        if not (first or self.cost.trusted):  # a form adopted later would overturn what the networks have learned
+            return
         if first:
             self.standardise.adopt(mean, std)
         lasting = ~exits if (~exits).sum() > 1 else slice(None)
         rate = (data.reward / data.dt)[lasting]
         x = self._inputs(data.state, data.action, self.dt)[lasting, :-1]
-        if first or self.cost.trusted:  # later on it would overturn what the networks have learned
-            self.cost.learn(x, rate)
+        self.cost.learn(x, rate)
         if not first:
             return
         rate = rate - self.cost(x)

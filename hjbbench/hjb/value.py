@@ -111,10 +111,8 @@ class Critic:
         )
 
     def q(self, state: Tensor, action: Tensor, policy_action: Tensor) -> Tensor:
-        """Q(s, a) of every member."""
+        """Q(s, a) = V + dt (A - A(pi)) of every member; of one network for Q, ``value`` is that already."""
         x = self._standardise(state)
-        if self.needs_action:
-            return self.unit * self.nets["q"](torch.cat([x, action], -1))[..., 0]
         both = torch.cat([torch.cat([x, x]), torch.cat([action, policy_action])], -1)
         here, policy = self.nets["a"](both)[..., 0].chunk(2, -1)
         return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) ** 0.5 * (here - policy))

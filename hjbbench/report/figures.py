@@ -125,18 +125,22 @@ def _curves(
     """Mean and band of every agent's scores (runs, points) over its costs (points,)."""
     ends = {}
     for agent, (costs, scores) in curves.items():
-        look = styles[agent]
-        mean, low, high = mean_band(scores, rng=np.random.default_rng(SEED))
-        if np.isfinite(low).all() and len(costs) > 1:
-            axes.fill_between(costs, low, high, color=look.colour, alpha=0.16, linewidth=0)
-        marker = look.marker if len(costs) == 1 else ""
-        axes.plot(costs, mean, color=look.colour, linestyle=look.dash, linewidth=1.6, marker=marker)
-        ends[agent] = float(mean[-1])
+        ends[agent] = mean_curve(axes, costs, scores, styles[agent])
     axes.set_ylim(bottom=0.0, top=max(1.05, axes.get_ylim()[1]))
     axes.set_xlim(0, max(costs[-1] for costs, _ in curves.values()) or 1)
     _target_lines(axes, task)
     labels_beside(axes, ends, styles)
     axes.set_ylabel("score")
+
+
+def mean_curve(axes: Axes, costs: np.ndarray, outcomes: np.ndarray, look: Look, alpha: float = 0.16) -> float:
+    """The mean over runs of outcomes (runs, points) and its 95 % band over costs (points,); returns the last mean."""
+    mean, low, high = mean_band(outcomes, rng=np.random.default_rng(SEED))
+    if np.isfinite(low).all() and len(costs) > 1:
+        axes.fill_between(costs, low, high, color=look.colour, alpha=alpha, linewidth=0)
+    marker = look.marker if len(costs) == 1 else ""
+    axes.plot(costs, mean, color=look.colour, linestyle=look.dash, linewidth=1.6, marker=marker)
+    return float(mean[-1])
 
 
 def _target_lines(axes: Axes, task: TaskCells) -> None:

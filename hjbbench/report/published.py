@@ -12,8 +12,8 @@ import numpy as np
 
 from hjbbench.report.cells import TaskCells
 from hjbbench.report.drawing import MUTED, Figure, Look, count_axis, draw, labels_beside, width_in
-from hjbbench.report.standings import SEED, Standing
-from hjbbench.stats.bootstrap import mean_band
+from hjbbench.report.figures import mean_curve
+from hjbbench.report.standings import Standing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,12 +125,7 @@ def _curves(
 
     ends = {}
     for row in rows:
-        look = looks[row.agent]
-        mean, low, high = mean_band(_returns(task, row.agent), rng=np.random.default_rng(SEED))
-        if np.isfinite(low).all():
-            axes.fill_between(task.steps, low, high, color=look.colour, alpha=0.12, linewidth=0)
-        axes.plot(task.steps, mean, color=look.colour, linestyle=look.dash, linewidth=1.6)
-        ends[row.agent] = float(mean[-1])
+        ends[row.agent] = mean_curve(axes, task.steps, _returns(task, row.agent), looks[row.agent], alpha=0.12)
     for point in points:
         look = looks[point.name]
         axes.errorbar(point.n_steps, point.return_mean, point.return_sd, marker=look.marker, color=look.colour,

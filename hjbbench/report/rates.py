@@ -73,8 +73,9 @@ def draw_orders(found: Sequence[Rate], styles: Mapping[str, Look]) -> list[Figur
         ("dt", "Error against the time step", "time step (s)"),
         ("spacing", "Error on grids", "distance of two nodes over the box's size"),
     ):
-        lines = [Line(rate.problem, rate.agent, rate.points, _first_order(rate)) for rate in found]
-        own = [line for line, rate in zip(lines, found, strict=True) if rate.against == against]
+        own = [
+            Line(rate.problem, rate.agent, rate.points, _first_order(rate)) for rate in found if rate.against == against
+        ]
         if own:
             figures.append(
                 draw_log_log(

@@ -66,7 +66,7 @@ def regret(equations: Equations, solution: Value, dt: float, horizon_s: float) -
     Both hold their control for ``dt``. What is left after ``horizon_s`` counts with V*.
     """
     start = equations.start(N_PATHS, torch.Generator().manual_seed(1))
-    exact = _Exact(equations)
+    exact = Exact(equations)
     best, greedy = (_earned(equations, Greedy(equations, dt, v), start, dt, horizon_s) for v in (exact, solution))
     return ((best - greedy).mean() / equations.value(start).abs().mean()).item()
 
@@ -87,8 +87,8 @@ def _earned(equations: Equations, policy: Greedy, start: Tensor, dt: float, hori
     return total + math.exp(-equations.discount_rate * n_steps * dt) * alive * equations.value(state)
 
 
-class _Exact:
-    """The exact solution, in the caller's precision."""
+class Exact:
+    """The exact solution as a solver's, in the caller's precision."""
 
     def __init__(self, equations: Equations) -> None:
         self._equations = equations

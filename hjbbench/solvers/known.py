@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hjbbench.equations import Equations, hold_step, maximiser
+from hjbbench.equations import NO_CROSSING, Equations, hold_step, maximiser
 from hjbbench.hjb.dynamics import Step, paired_noise
 
 
@@ -44,7 +44,7 @@ class Greedy:
             return maximiser(self._equations, self.gradient, state)
         n, k = len(state), len(controls)
         still = state.new_zeros(n * k, state.shape[1] + 1)
-        still[:, -1] = 8.0  # no chance crossing
+        still[:, -1] = NO_CROSSING
         following, reward, ended, _ = hold_step(
             self._equations, self._dt, state.repeat_interleave(k, 0), controls.to(state).repeat(n, 1), still
         )

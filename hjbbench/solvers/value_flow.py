@@ -42,12 +42,6 @@ class _Averaged:
         return self._field.value(state)
 
 
-class _KnownFlow(HamiltonianFlow):
-    """The flow with its step in decisions: an undiscounted problem has no discount horizon to measure it by."""
-
-    step_decisions = math.inf
-
-
 @agent("value-flow", config=ValueFlowConfig(), refuses=known)
 class ValueFlow(NetworkSolver):
     """Solver: TD(lambda) along the known equations towards the viscosity solution, martingale noise removed."""
@@ -56,11 +50,10 @@ class ValueFlow(NetworkSolver):
         super().__init__(task, config, seed)
         policy = Greedy(self.equations, self.dt, self.field)
         critic: Any = _Averaged(self.field, math.exp(-self.equations.discount_rate * self.dt))
-        self.flow = _KnownFlow(
+        self.flow = HamiltonianFlow(
             KnownDynamics(self.equations, self.dt, policy), policy, critic, self.equations.control_dim,
-            HJBConfig(rollout_steps=config.rollout_steps), self.rng,
+            HJBConfig(rollout_steps=config.rollout_steps), self.rng, config.flow_step,
         )  # fmt: skip
-        self.flow.step_decisions = config.flow_step
         self._n_starts, self._noisy = config.starts, noisy_directions(self.equations)
 
     def prepare(self) -> None:

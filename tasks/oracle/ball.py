@@ -9,8 +9,7 @@ from torch import Tensor
 
 from hjbbench.equations import Equations
 from hjbbench.errors import UserError
-from tasks.oracle.eikonal import at_least
-from tasks.oracle.environment import add_diffusion
+from tasks.oracle.environment import add_diffusion, at_least
 
 
 class InBall(Equations):

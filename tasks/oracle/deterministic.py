@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hjbbench.equations import Equations
-from tasks.oracle.eikonal import KINK
+from hjbbench.equations import KINK, Equations
+from tasks.oracle.eikonal import LeastTime
 from tasks.oracle.environment import add_diffusion
 
 
-class DoubleIntegrator(Equations):
+class DoubleIntegrator(LeastTime):
     """x'' = u with |u| <= 1, reward rate -1 discounted at 0.2/s, until the origin is less than 0.3 s away.
 
     The least time to the origin is T = v + 2 sqrt(x + v^2 / 2) right of the switching curve x = -v |v| / 2, mirrored
@@ -27,9 +27,6 @@ class DoubleIntegrator(Equations):
 
     def drift(self, state: Tensor, control: Tensor) -> Tensor:
         return torch.cat([state[:, 1:], control], -1)
-
-    def scale(self, state: Tensor, control: Tensor) -> Tensor:
-        return torch.zeros_like(state)
 
     def reward_rate(self, state: Tensor, control: Tensor) -> Tensor:
         return state.new_full((len(state),), -1.0)
@@ -62,9 +59,6 @@ class DoubleIntegrator(Equations):
         right = torch.cat([((self.target_s - v) / 2).square() - v.square() / 2, v], 1)
         return torch.where(torch.rand(n, 1, generator=rng) < 0.5, right, -right)
 
-    def value(self, state: Tensor) -> Tensor:
-        return torch.expm1(-self.discount_rate * self.margin(state)) / self.discount_rate
-
     def smooth(self, state: Tensor) -> Tensor:
         x, v = state.unbind(-1)
         return (x + v * v.abs() / 2).abs() / (1 + v.square()).sqrt() > KINK
@@ -85,9 +79,6 @@ class Zubov(Equations):
 
     def drift(self, state: Tensor, control: Tensor) -> Tensor:
         return -state + state**3 + control * state / 2
-
-    def scale(self, state: Tensor, control: Tensor) -> Tensor:
-        return torch.zeros_like(state)
 
     def reward_rate(self, state: Tensor, control: Tensor) -> Tensor:
         return -state[:, 0].square()

@@ -7,14 +7,21 @@ import math
 import torch
 from torch import Tensor
 
-from hjbbench.equations import Equations
-from hjbbench.errors import UserError
-from tasks.oracle.environment import add_diffusion
-
-KINK = 0.05
+from hjbbench.equations import KINK, Equations
+from tasks.oracle.environment import add_diffusion, at_least
 
 
-class Eikonal(Equations):
+class LeastTime(Equations):
+    """Reward rate -1 until the domain is left, discounted, where ``margin`` is the least time that takes."""
+
+    def reward_rate(self, state: Tensor, control: Tensor) -> Tensor:
+        return state.new_full((len(state),), -1.0)
+
+    def value(self, state: Tensor) -> Tensor:
+        return torch.expm1(-self.discount_rate * self.margin(state)) / self.discount_rate
+
+
+class Eikonal(LeastTime):
     """dx = u dt with |u_i| <= 1 in the box |x_i| < 1, reward rate -1 until the box is left, discounted at rho.
 
     The time to the boundary is 1 - max_i |x_i|, so V* = -(1 - exp(-rho (1 - max_i |x_i|))) / rho, the viscosity
@@ -32,12 +39,6 @@ class Eikonal(Equations):
     def drift(self, state: Tensor, control: Tensor) -> Tensor:
         return control
 
-    def scale(self, state: Tensor, control: Tensor) -> Tensor:
-        return torch.zeros_like(state)
-
-    def reward_rate(self, state: Tensor, control: Tensor) -> Tensor:
-        return state.new_full((len(state),), -1.0)
-
     def best_control(self, state: Tensor, gradient: Tensor) -> Tensor:
         return torch.where(gradient < 0, -1.0, 1.0)
 
@@ -51,9 +52,6 @@ class Eikonal(Equations):
         inside = self.sample(n, rng)
         return inside / inside.abs().amax(-1, keepdim=True)
 
-    def value(self, state: Tensor) -> Tensor:
-        return torch.expm1(-self.discount_rate * self.margin(state)) / self.discount_rate
-
     def smooth(self, state: Tensor) -> Tensor:
         size = state.abs()
         if self.state_dim == 1:
@@ -61,13 +59,6 @@ class Eikonal(Equations):
         first, second = size.topk(2, -1).values.unbind(-1)
         # The hyperplanes |x_i| = |x_j| are (first - second) / sqrt(2) away; that of x_i = 0 only where all are small.
         return (first - second) / math.sqrt(2) > KINK
-
-
-def at_least(dim: int, least: int, name: str) -> int:
-    """The dimension; raises UserError for one the closed form does not cover."""
-    if isinstance(dim, bool) or not isinstance(dim, int) or dim < least:
-        raise UserError(f"{name}: dim is {dim!r}, must be a whole number of at least {least}")
-    return dim
 
 
 class NoisyEikonal(Eikonal):

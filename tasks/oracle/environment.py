@@ -77,6 +77,13 @@ class DiffusionEnv(gym.Env):
         return self._state[0].numpy().astype(np.float32)
 
 
+def at_least(dim: int, least: int, name: str) -> int:
+    """The dimension; raises UserError for one the closed form does not cover."""
+    if isinstance(dim, bool) or not isinstance(dim, int) or dim < least:
+        raise UserError(f"{name}: dim is {dim!r}, must be a whole number of at least {least}")
+    return dim
+
+
 def add_diffusion(
     name: str, equations: Equations, dt: float, horizon_s: float, random: float, reference: float
 ) -> Task:

@@ -16,7 +16,7 @@ from hjbbench.equations import Equations
 from hjbbench.errors import UserError
 from hjbbench.protocol import Reference, Task
 from hjbbench.registry import add_task
-from tasks.oracle.eikonal import at_least
+from tasks.oracle.environment import at_least
 
 DT0_S = 0.05
 HORIZON_S = 5.0
@@ -74,9 +74,7 @@ class LinearQuadratic:
         block = linalg.expm(np.block([[-discounted.T, weight], [np.zeros((n + m, n + m)), discounted]]) * dt)
         cost = block[n + m :, n + m :].T @ block[: n + m, n + m :]
         transition = linalg.expm(flow * dt)[:n]
-        diffusion = self.noise @ self.noise.T
-        block = linalg.expm(np.block([[-self.drift, diffusion], [np.zeros((n, n)), self.drift.T]]) * dt)
-        covariance = block[n:, n:].T @ block[:n, n:]
+        covariance = self._covariance(dt)
         # Noise that enters within the interval adds a constant to its expected cost: the integral over s of
         # exp(-rho s) tr(Q Cov(s)), by Gauss-Legendre, exact to rounding for so smooth an integrand.
         nodes, weights = np.polynomial.legendre.leggauss(6)
@@ -85,7 +83,7 @@ class LinearQuadratic:
             w * dt / 2 * np.exp(-self.discount_rate * s) * np.trace(self.state_cost @ self._covariance(s))
             for w, s in zip(weights, times, strict=True)
         )
-        root = linalg.cholesky(covariance + 1e-300 * np.eye(n), lower=True) if diffusion.any() else np.zeros((n, n))
+        root = linalg.cholesky(covariance + 1e-300 * np.eye(n), lower=True) if self.noise.any() else np.zeros((n, n))
         return SampledLinearQuadratic(transition, root, cost, float(noise_cost))
 
     def _covariance(self, elapsed_s: float) -> np.ndarray:

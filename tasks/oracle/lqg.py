@@ -10,8 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from hjbbench.equations import Equations
-from tasks.oracle.eikonal import at_least
-from tasks.oracle.environment import add_diffusion
+from tasks.oracle.environment import add_diffusion, at_least
 
 
 class LogarithmicLQG(Equations):
