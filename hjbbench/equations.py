@@ -78,6 +78,10 @@ class Equations:
         """Distance to the boundary (n,), positive inside the domain."""
         return state.new_full((len(state),), math.inf)
 
+    def wrap(self, state: Tensor) -> Tensor:
+        """The same state within the box V is sought in, where a coordinate is an angle."""
+        return state
+
     def remaining_s(self, state: Tensor) -> Tensor:
         """Seconds until the time is up, (n,)."""
         return state.new_full((len(state),), math.inf)

@@ -42,15 +42,15 @@ def error(grid: Grid, measure: str = "value_max_rel") -> float:
 @pytest.mark.parametrize(
     ("task", "coarse", "fine"),
     [
-        ("oracle/zubov", 21, 61),
-        ("oracle/lqr-d2", 21, 61),
-        ("oracle/diffusive-eikonal-d2", 21, 61),
-        ("oracle/lqr-d3", 9, 17),
+        ("oracle/zubov", 7, 21),
+        ("oracle/lqr-d2", 13, 41),
+        ("oracle/diffusive-eikonal-d2", 21, 41),
+        ("oracle/lqr-d3", 7, 13),
     ],
 )
 def test_grid_error_shrinks_at_first_order(task: str, coarse: int, fine: int) -> None:
     ratio = error(settled(task, coarse), "value_rel_l2") / error(settled(task, fine), "value_rel_l2")
-    assert math.log(ratio) / math.log((fine - 1) / (coarse - 1)) > 0.7
+    assert math.log(ratio) / math.log((fine - 1) / (coarse - 1)) > 0.8
 
 
 def test_grid_finds_the_viscosity_solution_of_the_eikonal_equation() -> None:
@@ -85,8 +85,14 @@ def test_settings_that_cannot_be_solved_are_refused_before_anything_runs(agent, 
         plan(load_suite("oracle"), tasks="oracle/eikonal-d2", agents=agent, overrides={agent: setting})
 
 
-@pytest.mark.parametrize(("task", "dt"), [("oracle/eikonal-d1", 1.5), ("oracle/lqg-d10", 2.0), ("oracle/lqr-d2", 1.0)])
-def test_a_step_too_coarse_for_the_domain_is_refused(task: str, dt: float) -> None:
+@pytest.mark.parametrize(
+    ("task", "dt"),
+    [
+        ("oracle/eikonal-d1", 1.5), ("oracle/lqg-d10", 2.0), ("oracle/lqr-d2", 1.0),
+        ("oracle/eikonal-d1", 0.0), ("oracle/lqg-d10", -0.05), ("oracle/lqr-d2", math.nan),
+    ],
+)  # fmt: skip
+def test_a_step_that_is_none_or_too_coarse_for_the_domain_is_refused(task: str, dt: float) -> None:
     with pytest.raises(UserError, match="dt is"):
         check_step(get_task(task).equations, dt, task)
 

@@ -28,6 +28,8 @@ from hjbbench.solvers.table import Table
 
 BYTES_PER_WEIGHT = 12
 """Of a sparse matrix: a double and an index."""
+LONGEST = 4.0
+"""Decisions that one step may take where a cell takes longer to cross."""
 SETTLED = 1e-6
 """Relative change of V in a round from which on nothing is done."""
 
@@ -38,7 +40,10 @@ Step = tuple[np.ndarray, sparse.csr_matrix]
 
 @dataclass(frozen=True)
 class GridConfig(SolverConfig):
-    """Nodes and the memory they may take. ``dt_factor`` is of the longest step: a short spacing makes it shorter."""
+    """Nodes and the memory they may take. ``dt_factor`` is of the longest step: a short spacing makes it shorter.
+
+    The longest step is ``LONGEST`` decisions, since a step far shorter than a cell takes to cross does not pay.
+    """
 
     nodes: int = 0
     """Per dimension; 0 for 201, 101, 41 and 15 in one to four dimensions."""
@@ -160,17 +165,21 @@ class Grid(ValueSolver):
             following, earned, ended, _ = hold_step(equations, h, state, control, noise)
             reward += earned.numpy() / len(ways)
             weight = torch.exp(-equations.discount_rate * h) * ~ended / len(ways)
-            part = self.table.weights(following, weight.numpy())
+            part = self.table.weights(equations.wrap(following), weight.numpy())
             matrix = part if matrix is None else matrix + part
         return reward, matrix
 
     def _steps(self, state: Tensor, control: Tensor) -> Tensor:
-        """h (n,): what the drift needs for one spacing; near a boundary no more than the noise needs to reach it."""
+        """h (n,): what drift or noise needs for one spacing; near a boundary no more than the noise needs to reach it.
+
+        Interpolation errs by spacing^2 a step, so V by spacing^2 / h: shorter steps make a coarse grid worse.
+        """
         speed = (self.equations.drift(state, control).abs() / self.table.spacing).amax(-1)
-        h = 1 / speed.clamp(min=1 / self.dt)
+        h = 1 / speed.clamp(min=1 / (LONGEST * self.dt))
         if self._noisy:
-            reach = math.sqrt(len(self._noisy)) * self.equations.scale(state, control).amax(-1)
-            h = torch.minimum(h, (self.equations.margin(state) / reach).square())
+            reach = math.sqrt(len(self._noisy)) * self.equations.scale(state, control)
+            within = torch.minimum(self.table.spacing, self.equations.margin(state)[:, None])
+            h = torch.minimum(h, (reach / within).amax(-1).square().reciprocal())
         return h
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -139,7 +140,9 @@ def when(suits: Callable[[Equations], bool], otherwise: str) -> Callable[[Task],
 
 
 def check_step(equations: Equations, dt: float, name: str) -> None:
-    """Raise UserError for a time step in which a state could cross the domain, or which outlasts the horizon."""
+    """Raise UserError for a time step that is none, that could cross the domain, or that outlasts the horizon."""
+    if not 0 < dt < math.inf:
+        raise UserError(f"{name}: dt is {dt:g} s, must be positive")
     rng = torch.Generator().manual_seed(0)
     if equations.finite_horizon:
         horizon_s = equations.remaining_s(equations.start(1, rng)).item()
