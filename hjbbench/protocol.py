@@ -50,7 +50,7 @@ class Task:
     """The known termination rule ``(obs, action, next_obs) -> bool`` over the last axis, for numpy arrays and torch
     tensors alike. None: an episode ends by its horizon alone."""
     optimal_value: Callable[[np.ndarray], np.ndarray] | None = None
-    """Exact V*(obs) for observations (n, obs_dim), where one exists."""
+    """V*(obs) for observations (n, obs_dim), where a closed form or a fine grid gives it."""
     equations: Equations | None = None
     """The known equations, where a task gives them: for solvers, never for a learner."""
     metrics: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ import numpy as np
 from hjbbench.errors import UserError
 from hjbbench.protocol import Reference, Task
 from hjbbench.registry import add_task
+from tasks.oracle.pendulum import optimal_value
 
 DT0_S = 0.05
 PHYSICS_STEP_S = 0.0125
@@ -121,5 +122,6 @@ add_task(
             provenance="random: uniformly random actions, 200 episodes; reference: value iteration with the equations "
             "known on a 241 x 241 grid of angle and speed with 33 torques, one-step lookahead over 65, 1000 episodes",
         ),
+        optimal_value=optimal_value,
     )
 )
