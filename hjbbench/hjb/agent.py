@@ -18,6 +18,7 @@ from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.diagnostics import measure
 from hjbbench.hjb.flow import HamiltonianFlow, Rollout, Targets
 from hjbbench.hjb.generator import LearnedGenerator
+from hjbbench.hjb.networks import LEAST_SPREAD, Ensemble, Standardiser
 from hjbbench.hjb.policy import Policy
 from hjbbench.hjb.replay import Replay
 from hjbbench.hjb.value import Critic
@@ -30,6 +31,9 @@ VALUE_HORIZONS = 9.0
 """``value`` follows the generator for this many discount horizons 1/rho; beyond, the critic weighs e^-9: it values the
 exploring policy, which on the oscillator costs 40 where the mean action costs nothing."""
 VALUE_STEPS_MAX = 1200
+VALUE_ROLLOUTS = 4
+"""Rollouts per state and member in ``value``: on a noisy plant a few say little of their mean."""
+PARTS = ("replay", "generator", "units", "policy", "critic")
 RANGE_RATE = 0.1
 """Share by which each rollout moves the range of rewards."""
 
@@ -49,9 +53,9 @@ class DiffusionHJB:
         device = self.rng.device
         self.replay = Replay(obs_dim, action_dim, device)
         self.generator = LearnedGenerator(obs_dim, action_dim, task.dt, task.terminated, config, self.rng)
-        standardise = self.generator.standardise
-        self.policy = Policy(obs_dim, action_dim, standardise, config, self.rng)
-        self.critic = Critic(obs_dim, action_dim, task.discount, standardise, config, self.rng)
+        self.units = Standardiser(obs_dim, device)
+        self.policy = Policy(obs_dim, action_dim, self.units, config, self.rng)
+        self.critic = Critic(obs_dim, action_dim, task.discount, self.units, config, self.rng)
         self.flow = HamiltonianFlow(self.generator, self.policy, self.critic, action_dim, config, self.rng)
         self.n_updates = 0
         self.targets: Targets | None = None
@@ -130,13 +134,16 @@ class DiffusionHJB:
             )
 
     def _look(self) -> None:
-        """Let ranges and units follow the data."""
+        """Let ranges and units follow the data: where a good policy is, few random decisions have been."""
+        data = self.replay[:]
+        nets: list[Ensemble] = []  # fresh ones have no function to keep
         if self.targets is None:
-            data = self.replay[:]
             exits, bonus = data.terminated > 0, torch.zeros_like(data.reward)
             self.critic.widen(data.reward, exits, bonus, self.task.terminated is not None, rate=1.0)
         else:
             self.generator.judge_residual(self.replay)
+            nets = [*self.policy.nets, *self.critic.nets.values(), *self.critic.target_nets.values()]
+        self.units.adopt(data.state.mean(0), data.state.std(0) + LEAST_SPREAD, nets)
         self.generator.look(self.replay)
         self.critic.rescale()
 
@@ -212,15 +219,16 @@ class DiffusionHJB:
     def value(self, obs: np.ndarray) -> np.ndarray:
         """V (n,) of the deterministic policy in reward units, discounted by exp(-rho dt) per decision.
 
-        Generator rollouts of every member with opposite noises, and the critic beyond them: the critic alone would
-        count exploration and its entropy bonus. During the warm-up nothing is known and V is 0.
+        Generator rollouts with opposite noises, and the critic beyond them: the critic alone would count exploration
+        and its entropy bonus. Every rollout is handed from member to member, so that it follows their mean drift: the
+        error of one member's own would last and add up. During the warm-up nothing is known and V is 0.
         """
         if not self.generator.n_updates:
             return np.zeros(len(obs), np.float32)
         members, discount = self.config.generator_members, self.critic.discount
         steps = min(VALUE_STEPS_MAX, math.ceil(VALUE_HORIZONS / -math.log(discount)))
         start = torch.as_tensor(obs, dtype=torch.float32, device=self.rng.device)
-        state = start.repeat_interleave(2, 0).repeat(members, 1)
+        state = start.repeat_interleave(VALUE_ROLLOUTS, 0).repeat(members, 1)
         rng = torch.Generator(self.rng.device).manual_seed(0)  # asking must not change the run
         total, weight = torch.zeros(len(state), device=state.device), torch.ones(len(state), device=state.device)
         for _ in range(steps):
@@ -230,14 +238,16 @@ class DiffusionHJB:
             state, reward, terminated = self.generator.step(state, action, kick)
             total = total + weight * reward
             weight = discount * weight * ~terminated
+            block = len(state) // members
+            state, total, weight = state.roll(block, 0), total.roll(block), weight.roll(block)
         total = total + weight * self.critic.value(state, self.policy.mean(state)).mean(0)
-        return total.view(members, len(start), 2).mean((0, 2)).cpu().numpy()
+        return total.view(members, len(start), VALUE_ROLLOUTS).mean((0, 2)).cpu().numpy()
 
     # State ------------------------------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
         """Write the whole state: what follows a load is what would have followed without it."""
-        parts = {name: getattr(self, name).state_dict() for name in ("replay", "generator", "policy", "critic")}
+        parts = {name: getattr(self, name).state_dict() for name in PARTS}
         state: dict[str, Any] = parts | {
             "rng": self.rng.get_state(),
             "n_updates": self.n_updates,
@@ -252,7 +262,7 @@ class DiffusionHJB:
     def load(self, path: Path) -> None:
         """Restore what ``save`` wrote; the task and the configuration must be the same."""
         state = torch.load(path, map_location=self.rng.device, weights_only=True)
-        for name in ("replay", "generator", "policy", "critic"):
+        for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.rng.set_state(state["rng"].cpu())
         self.n_updates, self.starts = state["n_updates"], state["starts"]

@@ -50,7 +50,7 @@ class HJBConfig:
     """T rho: the flow's time step over the discount horizon 1/rho; an implicit step divides the error by 1 + T rho."""
     rollout_steps: int = 20
     """Decisions of one distribution rollout."""
-    rollout_batch: int = 130
+    rollout_batch: int = 260
     """Trajectories of one distribution rollout."""
     rollout_every: int = 20
     """Critic updates per distribution rollout."""
@@ -72,7 +72,7 @@ class HJBConfig:
 
     policy_steps: int = 4
     """Generator steps K of the pathwise gradient; 1 is the argmax of the Hamiltonian."""
-    policy_every: int = 2
+    policy_every: int = 1
     """Critic updates per policy update."""
     policy_lr: float = 1e-3
     policy_first_updates: int = 1000
@@ -92,7 +92,7 @@ class HJBConfig:
     """Penalise the policy's rate along the generator, or that and its carre du champ."""
     action_rate: float = 12.0
     """Target root mean square rate of the actions per dimension, 1/s."""
-    smoothness_max: float = 5.0
+    smoothness_max: float = 1.0
     """First and highest weight of the penalty, in reward ranges: a young generator is wrong about actions that flip at
     every decision, which random ones hardly show it, and a policy finds that out."""
 

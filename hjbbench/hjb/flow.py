@@ -69,12 +69,20 @@ def roll_out(
     action_noise: Tensor,
     noise: Tensor,
     advance: Callable[..., tuple[Tensor, Tensor, Step]] = advance,
+    turn: int = 0,
 ) -> Rollout:
-    """Follow the policy from ``start`` (n, obs_dim) for as many decisions as ``noise`` (H, n, .) has."""
+    """Follow the policy from ``start`` (n, obs_dim) for as many decisions as ``noise`` (H, n, .) has.
+
+    The dynamics see the rows ``turn`` places further with every decision. Where blocks of rows belong to members of an
+    ensemble, a block's length hands every trajectory from member to member: it follows their mean drift, while the
+    error of one member's own would last and add up.
+    """
     state, alive = start, torch.ones(len(start), device=start.device)
     states, actions, log_probs, rewards, alives = [start], [], [], [], [alive]
     for k in range(len(noise)):
-        action, log_prob, (state, reward, terminated) = advance(dynamics, policy, state, action_noise[k], noise[k])
+        rows = (x.roll(k * turn, 0) for x in (state, action_noise[k], noise[k]))
+        action, log_prob, step = advance(dynamics, policy, *rows)
+        action, log_prob, state, reward, terminated = (x.roll(-k * turn, 0) for x in (action, log_prob, *step))
         alive = alive * ~terminated
         states.append(state)
         actions.append(action)
@@ -136,7 +144,8 @@ class HamiltonianFlow:
         if self.config.antithetic:
             action_noise[:, 1::2] = action_noise[:, : n - n % 2 : 2]
         noise = self.dynamics.noise(h, n, self._rng, self.config.antithetic)
-        return roll_out(self.dynamics, self.policy, start, action_noise, noise, self._advance)
+        turn = math.ceil(n / self.config.generator_members)
+        return roll_out(self.dynamics, self.policy, start, action_noise, noise, self._advance, turn)
 
     @torch.no_grad()
     def targets(self, rollout: Rollout, price: Tensor) -> Targets:

@@ -59,29 +59,43 @@ class Ensemble(nn.Module):
         return x[..., : self.n_out]
 
     @torch.no_grad()
+    def rescale_input(self, ratio: Tensor, shift: Tensor) -> None:
+        """Keep the function when its first inputs change units: what was x is now ``ratio`` x + ``shift``."""
+        first, n = self.weights[0], len(ratio)
+        self.biases[0] += (shift[:, None] * first[:, :n]).sum(1, keepdim=True)
+        first[:, :n] *= ratio[:, None]
+
+    @torch.no_grad()
     def rescale_output(self, ratio: Tensor) -> None:
         """Multiply the outputs by ``ratio``."""
         self.weights[-1] *= ratio
         self.biases[-1] *= ratio
 
 
+LEAST_SPREAD = 1e-3
+"""Added to the standard deviation of a state's coordinate: one that never moved must not blow up when it does."""
+
+
 class Standardiser:
-    """The affine map between raw states and network inputs: (x - mean) / std, shared by every network."""
+    """The affine map between raw states and network inputs: (x - mean) / std."""
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.mean = torch.zeros(size, device=device)
         self.std = torch.ones(size, device=device)
-        self._apply_terms()
-
-    def _apply_terms(self) -> None:
-        self._gain, self._offset = 1 / self.std, -self.mean / self.std
+        self._gain, self._offset = self.std.clone(), self.mean.clone()
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.addcmul(self._offset, x, self._gain)
 
-    def adopt(self, mean: Tensor, std: Tensor) -> None:
-        self.mean, self.std = mean, std
-        self._apply_terms()
+    def adopt(self, mean: Tensor, std: Tensor, nets: Iterable[Ensemble] = ()) -> None:
+        """Take other units, and let no function of ``nets`` change by it."""
+        for net in nets:
+            net.rescale_input(std / self.std, (mean - self.mean) / self.std)
+        # In place: compiled functions hold these tensors.
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+        self._gain.copy_(1 / std)
+        self._offset.copy_(-mean / std)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "std": self.std}

@@ -24,7 +24,7 @@ LEAST_STD = 1e-2
 """Of an action before squashing: a density that stays finite."""
 DUAL_LR = 1e-2
 """Step of the smoothness weight's logarithm: a factor of e in about a hundred updates."""
-DUAL_SPAN = 2.0
+DUAL_SPAN = 4.0
 """Logarithm of the smoothness weight's highest value over its lowest."""
 
 
@@ -59,6 +59,7 @@ class Policy:
         self.action_dim, self.config, self._standardise, self._rng = action_dim, config, standardise, rng
         self.net = Ensemble(1, obs_dim, 2 * action_dim, config.width, 2, rng).to(rng.device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
+        self.nets = (self.net, self.average)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))
         self.log_weight = torch.tensor(math.log(config.smoothness_max), device=rng.device)
         self.optimiser = adamw(self.net.parameters(), config.policy_lr)
