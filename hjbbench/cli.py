@@ -173,14 +173,15 @@ def report(
 
 @app.command(help="Judge the claims: exit 0 all hold, 1 one is refuted, 2 one was not measured, 3 one is undecided.")
 def check(
-    folder: Path,
+    folders: Annotated[list[Path], typer.Argument(help="Results; several are judged together.")],
     claims: Annotated[Path, typer.Option(help="The claims.")] = Path("claims.toml"),
     as_json: JsonOption = False,
 ) -> None:
     from hjbbench import claims as claims_module
-    from hjbbench.store import read_runs, write_json
+    from hjbbench.store import read_together, write_json
 
-    verdicts = claims_module.judge(claims_module.load_claims(claims), read_runs(folder))
+    verdicts = claims_module.judge(claims_module.load_claims(claims), read_together(folders))
+    folder = folders[0]
     (folder / "report").mkdir(exist_ok=True)
     write_json(folder / "report" / "claims.json", claims_module.to_json(verdicts))
     if as_json:
@@ -197,7 +198,9 @@ def check(
             "n_runs_baseline",
             "reason",
         )
-        print_table(str(folder), [{key: getattr(verdict, key) for key in shown} for verdict in verdicts])
+        print_table(
+            ", ".join(map(str, folders)), [{key: getattr(verdict, key) for key in shown} for verdict in verdicts]
+        )
     raise typer.Exit(claims_module.exit_code(verdicts))
 
 

@@ -11,7 +11,18 @@ from hjbbench.errors import Unwritable, UserError
 from hjbbench.lock import hold, is_held
 from hjbbench.record import new_record
 from hjbbench.spec import RunSpec
-from hjbbench.store import EVAL_COLUMNS, frame, read_record, read_run, read_runs, write_atomic, write_record, write_rows
+from hjbbench.store import (
+    EVAL_COLUMNS,
+    frame,
+    read_record,
+    read_run,
+    read_runs,
+    read_together,
+    write_atomic,
+    write_record,
+    write_rows,
+)
+from tests.synthetic import write_run
 
 SPEC = RunSpec("unit", "oracle/oscillator", "sac", 0, 100, 5, 2, 60.0)
 
@@ -114,3 +125,14 @@ def test_lock_is_exclusive_and_ends_with_its_holder(run):
         hold(run)
     lock.close()
     assert not is_held(run)
+
+
+def test_folders_are_read_together_unless_they_share_a_cell(tmp_path):
+    one, two, clash = (tmp_path / name for name in ("one", "two", "clash"))
+    for seed in range(2):
+        write_run(one, "test/walk", "agent-a", seed)
+    write_run(two, "test/run", "agent-a", 0)
+    assert len(read_together([one, two])) == 3
+    write_run(clash, "test/walk", "agent-a", 5)
+    with pytest.raises(UserError, match=r"clash: has agent-a on test/walk, as .*one has"):
+        read_together([one, two, clash])
