@@ -101,6 +101,23 @@ def weights(agent: DiffusionHJB) -> list[torch.Tensor]:
     return [p.detach() for net in nets for p in net.parameters()]
 
 
+def test_policy_and_value_do_not_change_with_their_units() -> None:
+    agent, _ = trained(120)
+    state = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+
+    def answers() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            action = agent.policy.mean(state)
+            return action, agent.critic.value(state, action)
+
+    before, mean = answers(), agent.units.mean.clone()
+    agent.replay.add(np.array([30.0, -4.0]), np.zeros(1), np.array([31.0, -4.0]), 0.0, False, agent.task.dt)
+    agent._look()
+    assert (agent.units.mean - mean).abs().max() > 0.1
+    for one, other in zip(before, answers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
 def test_it_is_registered_with_its_defaults() -> None:
     entry = get_agent("diffusion-hjb")
     assert entry.config == HJBConfig()

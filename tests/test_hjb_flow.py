@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
-from hjbbench.hjb.flow import HamiltonianFlow, td_lambda
+from hjbbench.hjb.flow import HamiltonianFlow, roll_out, td_lambda
 from hjbbench.hjb.networks import Standardiser
 from hjbbench.hjb.value import Critic
 
@@ -166,3 +166,23 @@ def test_targets_stay_within_what_the_rewards_allow() -> None:
     target = critic.bounded_target(torch.randn(200, 1), None)
     assert low <= target.min()
     assert target.max() <= high
+
+
+@dataclass
+class Disagreeing(KnownOU):
+    """Two members, of one block of rows each, that push apart: the mean does not move."""
+
+    def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
+        half = len(state) // 2
+        push = torch.cat([torch.full((half, 1), 1.0), torch.full((len(state) - half, 1), -1.0)])
+        return Step(state + push, state[:, 0], torch.zeros(len(state), dtype=torch.bool))
+
+
+def test_rollouts_are_handed_from_member_to_member() -> None:
+    start, noise = torch.arange(6.0)[:, None], torch.zeros(4, 6, 1)
+    alone, handed_on = (
+        roll_out(Disagreeing(), Drawn(), start, torch.zeros(5, 6, 1), noise, turn=turn).state for turn in (0, 3)
+    )
+    assert (alone[4] - start).abs().eq(4).all()
+    torch.testing.assert_close(handed_on[4], start)
+    torch.testing.assert_close(handed_on[1, :, 0], torch.tensor([1.0, 2.0, 3.0, 2.0, 3.0, 4.0]))
