@@ -35,6 +35,7 @@ VALUE_ROLLOUTS = 2
 """Rollouts per state and member in ``value``, with opposite noises. More would say more on a noisy plant: ten in all
 leave 6 % on lqr-d2. But every evaluation pays for them, and four doubled the time of a pendulum run."""
 PARTS = ("replay", "generator", "units", "policy", "critic")
+"""Attributes with a state of their own, all of which a checkpoint holds."""
 RANGE_RATE = 0.1
 """Share by which each rollout moves the range of rewards."""
 
