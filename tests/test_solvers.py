@@ -43,9 +43,12 @@ def error(grid: Grid, measure: str = "value_max_rel") -> float:
     ("task", "coarse", "fine"),
     [
         ("oracle/zubov", 7, 21),
+        ("oracle/zubov", 21, 61),
         ("oracle/lqr-d2", 13, 41),
+        ("oracle/lqr-d2", 21, 61),
         ("oracle/diffusive-eikonal-d2", 21, 41),
         ("oracle/lqr-d3", 7, 13),
+        ("oracle/lqr-d3", 9, 17),
     ],
 )
 def test_grid_error_shrinks_at_first_order(task: str, coarse: int, fine: int) -> None:
