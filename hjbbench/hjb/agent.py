@@ -18,7 +18,7 @@ from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.diagnostics import measure
 from hjbbench.hjb.flow import HamiltonianFlow, Rollout, Targets
 from hjbbench.hjb.generator import LearnedGenerator
-from hjbbench.hjb.networks import LEAST_SPREAD, Ensemble, Standardiser
+from hjbbench.hjb.networks import Ensemble, Standardiser
 from hjbbench.hjb.policy import Policy
 from hjbbench.hjb.replay import Replay
 from hjbbench.hjb.value import Critic
@@ -137,15 +137,15 @@ class DiffusionHJB:
 
     def _look(self) -> None:
         """Let ranges and units follow the data: where a good policy is, few random decisions have been."""
-        data = self.replay[:]
         nets: list[Ensemble] = []  # fresh ones have no function to keep
         if self.targets is None:
+            data = self.replay[:]
             exits, bonus = data.terminated > 0, torch.zeros_like(data.reward)
             self.critic.widen(data.reward, exits, bonus, self.task.terminated is not None, rate=1.0)
         else:
             self.generator.judge_residual(self.replay)
             nets = [*self.policy.nets, *self.critic.nets.values(), *self.critic.target_nets.values()]
-        self.units.adopt(data.state.mean(0), data.state.std(0) + LEAST_SPREAD, nets)
+        self.units.adopt(*self.replay.state_units(), nets)
         self.generator.look(self.replay)
         self.critic.rescale()
 
@@ -230,6 +230,7 @@ class DiffusionHJB:
         members, discount = self.config.generator_members, self.critic.discount
         steps = min(VALUE_STEPS_MAX, math.ceil(VALUE_HORIZONS / -math.log(discount)))
         start = torch.as_tensor(obs, dtype=torch.float32, device=self.rng.device)
+        block = VALUE_ROLLOUTS * len(start)
         state = start.repeat_interleave(VALUE_ROLLOUTS, 0).repeat(members, 1)
         rng = torch.Generator(self.rng.device).manual_seed(0)  # asking must not change the run
         total, weight = torch.zeros(len(state), device=state.device), torch.ones(len(state), device=state.device)
@@ -240,7 +241,6 @@ class DiffusionHJB:
             state, reward, terminated = self.generator.step(state, action, kick)
             total = total + weight * reward
             weight = discount * weight * ~terminated
-            block = len(state) // members
             state, total, weight = state.roll(block, 0), total.roll(block), weight.roll(block)
         total = total + weight * self.critic.value(state, self.policy.mean(state)).mean(0)
         return total.view(members, len(start), VALUE_ROLLOUTS).mean((0, 2)).cpu().numpy()

@@ -19,7 +19,7 @@ from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import paired_noise
 from hjbbench.hjb.folds import Folds
 from hjbbench.hjb.law import GeneratorLaw
-from hjbbench.hjb.networks import LEAST_SPREAD, Ensemble, adamw, follow
+from hjbbench.hjb.networks import Ensemble, adamw, follow
 from hjbbench.hjb.replay import Batch, Replay
 from hjbbench.hjb.residual import energy_score
 
@@ -90,7 +90,7 @@ class LearnedGenerator(GeneratorLaw):
         # The payoff at the boundary is a quantity of its own: what an exit pays once may be far from any other reward.
         if exits.any():
             self.exit_reward = data.reward[exits].mean()
-        mean, std = data.state.mean(0), data.state.std(0) + LEAST_SPREAD
+        mean, std = replay.state_units()
         margin = MARGIN * std
         self.low, self.high = data.next_state.amin(0) - margin, data.next_state.amax(0) + margin
         self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size

@@ -72,10 +72,6 @@ class Ensemble(nn.Module):
         self.biases[-1] *= ratio
 
 
-LEAST_SPREAD = 1e-3
-"""Added to the standard deviation of a state's coordinate: one that never moved must not blow up when it does."""
-
-
 class Standardiser:
     """The affine map between raw states and network inputs: (x - mean) / std."""
 

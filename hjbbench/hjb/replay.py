@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LEAST_SPREAD = 1e-3
+"""Added to the standard deviation of a state's coordinate: one that never moved must not blow up when it does."""
+
 
 class Batch(NamedTuple):
     """Transitions; the leading shape is that of the index they were gathered with."""
@@ -46,6 +49,11 @@ class Replay:
     def __getitem__(self, index: Tensor | slice) -> Batch:
         s, a, s2, r, term, dt, _ = self._rows[: self.size][index].split(self._sizes, -1)
         return Batch(s, a, s2, r[..., 0], term[..., 0], dt[..., 0])
+
+    def state_units(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the states, (obs_dim,) each, as units for networks: the latter never 0."""
+        state = self[:].state
+        return state.mean(0), state.std(0) + LEAST_SPREAD
 
     def within_episode(self, length: int) -> Tensor:
         """Indices whose following ``length - 1`` transitions belong to the same episode."""
