@@ -18,7 +18,7 @@ from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.diagnostics import measure
 from hjbbench.hjb.flow import HamiltonianFlow, Rollout, Targets
 from hjbbench.hjb.generator import LearnedGenerator
-from hjbbench.hjb.networks import Ensemble, Standardiser
+from hjbbench.hjb.networks import Ensemble, Standardiser, held
 from hjbbench.hjb.policy import Policy
 from hjbbench.hjb.replay import Replay
 from hjbbench.hjb.value import Critic
@@ -161,7 +161,8 @@ class DiffusionHJB:
         self.n_updates += 1
         if self.n_updates % config.policy_every == 0:
             start = self._draw(self.starts_pool, config.batch)
-            self.entropy = self.policy.improve(self.generator, self.critic, start).entropy.detach()
+            with held(self.generator.net, *self.critic.nets.values()):
+                self.entropy = self.policy.improve(self.generator, self.critic, start).entropy.detach()
         times.append(time.perf_counter())
         for part, begin, end in zip(("flow", "critic", "policy"), times, times[1:], strict=False):
             self.seconds[part] += end - begin

@@ -33,7 +33,7 @@ class HJBConfig:
     """Transitions per member and update."""
     generator_every: int = 1
     """Decisions per generator update."""
-    generator_first_updates: int = 1000
+    generator_first_updates: int = 2000
     """Generator updates when the warm-up ends."""
     scale_every: int = 2
     """Generator updates per update of the scale."""
@@ -75,7 +75,7 @@ class HJBConfig:
     policy_every: int = 1
     """Critic updates per policy update."""
     policy_lr: float = 1e-3
-    policy_first_updates: int = 1000
+    policy_first_updates: int = 500
     """Critic updates when the warm-up ends."""
     policy_average: float = 0.01
     """Averaging rate, per policy update, of the weights that act deterministically."""
@@ -92,7 +92,7 @@ class HJBConfig:
     """Penalise the policy's rate along the generator, or that and its carre du champ."""
     action_rate: float = 12.0
     """Target root mean square rate of the actions per dimension, 1/s."""
-    smoothness_max: float = 1.0
+    smoothness_max: float = 0.3
     """First and highest weight of the penalty, in reward ranges: a young generator is wrong about actions that flip at
     every decision, which random ones hardly show it, and a policy finds that out."""
 

@@ -19,7 +19,7 @@ from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import paired_noise
 from hjbbench.hjb.folds import Folds
 from hjbbench.hjb.law import GeneratorLaw
-from hjbbench.hjb.networks import Ensemble, adamw, follow
+from hjbbench.hjb.networks import adamw
 from hjbbench.hjb.replay import Batch, Replay
 from hjbbench.hjb.residual import energy_score
 
@@ -27,10 +27,9 @@ LEAST_ERROR = 1e-3
 """In normalised units: no coordinate is worth more than a thousand times a poorly predicted one."""
 ERROR_RATE = 0.02
 """Averaging rate of the held-out errors."""
-AVERAGE_RATE = 0.01
-"""Averaging rate, per update, of the members' weights that predict: small batches shake the newest ones."""
-PRIOR = 1000.0
-"""Strength of the members' weight decay in transitions: a fixed normal prior counts less as data grow."""
+WEIGHT_DECAY = 1e-4
+"""Of the members. What holds them back, more decay or averaged weights, helps on a fixed set of transitions and costs
+half the return where the policy goes on to the errors they are slow to mend."""
 MARGIN = 0.5
 """Sampled states stay within the data's range widened by this many standard deviations."""
 REWARD_WEIGHT = 4.0
@@ -55,7 +54,7 @@ class LearnedGenerator(GeneratorLaw):
     ) -> None:
         super().__init__(obs_dim, action_dim, dt, terminated, config, rng)
         self.folds = Folds(config.generator_members)
-        self.optimiser = adamw(self.net.parameters(), config.generator_lr)
+        self.optimiser = adamw(self.net.parameters(), config.generator_lr, WEIGHT_DECAY)
         self.scale_optimiser = adamw(self.scale_net.parameters(), config.generator_lr)
         self._loss = self._misfit
 
@@ -70,10 +69,10 @@ class LearnedGenerator(GeneratorLaw):
         rate = (batch.reward[..., None] / dt - self.rate_mean[-1] - self.cost(x[..., :-1])[..., None]) / self.spread[-1]
         return torch.cat([ds, rate], -1)
 
-    def _miss(self, net: Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Network inputs and the errors of ``net`` for a batch (members, n); rewards of exits are not its to know."""
+    def _miss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Network inputs and the members' errors for a batch (members, n); rewards of exits are not theirs to know."""
         x = self._inputs(batch.state, batch.action, batch.dt)
-        mean = net(x)
+        mean = self.net(x)
         factor = (batch.dt[..., None] / self.dt).sqrt()  # a drift grows as dt where the noise grows as sqrt(dt)
         mean = torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1)
         error = self._targets(batch, x) - mean
@@ -93,7 +92,6 @@ class LearnedGenerator(GeneratorLaw):
         mean, std = replay.state_units()
         margin = MARGIN * std
         self.low, self.high = data.next_state.amin(0) - margin, data.next_state.amax(0) + margin
-        self.optimiser.param_groups[0]["weight_decay"] = PRIOR / replay.size
         first = not self.n_updates
         if not (first or self.cost.trusted):  # a form adopted later would overturn what the networks have learned
             return
@@ -122,7 +120,6 @@ class LearnedGenerator(GeneratorLaw):
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
-            follow(self.average, self.net, AVERAGE_RATE)
             self.n_updates += 1
             if self.n_updates % self.config.scale_every == 0:
                 self._fit_scale(replay)
@@ -136,7 +133,7 @@ class LearnedGenerator(GeneratorLaw):
         Over the square of it, the likelihood's weight, the poorly predicted coordinates hardly count and stay poorly
         predicted; the half-way weight is that of the beta-NLL loss (Seitzer et al., 2022, beta = 1/2).
         """
-        _, error = self._miss(self.net, batch)
+        _, error = self._miss(batch)
         square = (error.square() / self.error).mean(1)
         return (square[:, :-1].sum(-1) + REWARD_WEIGHT * square[:, -1]).sum() / square.shape[-1]
 
@@ -144,7 +141,7 @@ class LearnedGenerator(GeneratorLaw):
         """Network inputs and errors of about n transitions, each predicted by the member that has not seen it."""
         with torch.no_grad():
             batch = replay[self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng)]
-            x, error = self._miss(self.average, batch)
+            x, error = self._miss(batch)
             return x.flatten(0, 1), error.flatten(0, 1)
 
     def _fit_scale(self, replay: Replay) -> None:

@@ -7,7 +7,6 @@ An ensemble gives b and r, one shared network the scale g, and a diffusion model
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -47,11 +46,10 @@ class GeneratorLaw:
         self.cost = QuadraticForm(obs_dim + action_dim, device)
         self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng).to(device)
         self.scale_net = Ensemble(1, n_in, obs_dim, config.width, 2, rng, zero_output=True).to(device)
-        self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
         with torch.no_grad():
             # A dt never trained on must not enter through a random weight: the drift and scale of the nearest dt hold.
-            for net in (self.net, self.average, self.scale_net, self.residual.net):
+            for net in (self.net, self.scale_net, self.residual.net):
                 net.weights[0][:, n_in - 1] = 0
         zeros = torch.zeros(obs_dim + 1, device=device)
         # Of the increments: mean rate, and standard deviation per square root of a second (the reward's: of its rate).
@@ -101,7 +99,7 @@ class GeneratorLaw:
         """
         n, d = state.shape
         x = self._inputs(state, action, self.dt)
-        mean = self.average(self._in_blocks(x)).flatten(0, 1)[:n]
+        mean = self.net(self._in_blocks(x)).flatten(0, 1)[:n]
         unit = math.sqrt(self.dt) * self.spread[:d]
         next_state = torch.addcmul(state + self.dt * self.rate_mean[:d] + kick, unit, mean[:, :d])
         next_state = next_state.clamp(self.low, self.high)
@@ -115,7 +113,7 @@ class GeneratorLaw:
     def drift(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
         """b = E[ds]/dt, (n, obs_dim), the mean over the members."""
         dt = self.dt if dt is None else dt
-        mean = self.average(self._inputs(state, action, dt)).mean(0)[:, : self.obs_dim]
+        mean = self.net(self._inputs(state, action, dt)).mean(0)[:, : self.obs_dim]
         return self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
 
     def scale(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
@@ -143,7 +141,7 @@ class GeneratorLaw:
         """Next states (n, obs_dim) after ``dt`` seconds."""
         dt = self.dt if dt is None else dt
         x = self._inputs(state, action, dt)
-        mean = self.average(self._in_blocks(x)).flatten(0, 1)[: len(x), : self.obs_dim]
+        mean = self.net(self._in_blocks(x)).flatten(0, 1)[: len(x), : self.obs_dim]
         z = self.residual.sample(self.noise(1, len(x), rng)[0], x, self.residual_calls)
         drift = self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
         return state + dt * drift + math.sqrt(dt) * self.scale(state, action, dt) * z
@@ -151,7 +149,7 @@ class GeneratorLaw:
     def reward_rate(self, state: Tensor, action: Tensor) -> Tensor:
         """Expected reward per second, (n,), the mean over the members."""
         x = self._inputs(state, action, self.dt)
-        mean = self.average(x).mean(0)[:, self.obs_dim]
+        mean = self.net(x).mean(0)[:, self.obs_dim]
         return self.rate_mean[-1] + self.spread[-1] * mean + self.cost(x[:, :-1])
 
     def _fresh_rng(self) -> torch.Generator:
@@ -172,7 +170,7 @@ class GeneratorLaw:
         "gain_of_diffusion",
     )
 
-    MODULES: tuple[str, ...] = ("standardise", "cost", "net", "average", "scale_net", "residual")
+    MODULES: tuple[str, ...] = ("standardise", "cost", "net", "scale_net", "residual")
 
     def _modules(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.MODULES}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -109,3 +110,15 @@ def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0
 def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
     """Polyak averaging: target += rate (source - target)."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
+
+
+@contextmanager
+def held(*nets: nn.Module) -> Iterator[None]:
+    """Hold networks still: what is computed inside passes gradients on to their inputs only."""
+    for net in nets:
+        net.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for net in nets:
+            net.requires_grad_(True)

@@ -129,8 +129,7 @@ class Policy:
 
     def improve(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
         """One gradient step up J, less the price of rough actions, and one of the dual variables."""
-        with critic.held():
-            result = self.evaluate(dynamics, critic, start)
+        result = self.evaluate(dynamics, critic, start)
         loss = -result.objective / critic.reward_range
         if self.config.smoothness != "off":
             target = self.config.action_rate

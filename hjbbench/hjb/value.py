@@ -8,8 +8,6 @@ policy, so V is the mean of Q under it. The entropy bonus counts from the next d
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -58,17 +56,6 @@ class Critic:
     def compile(self) -> None:
         """Take errors with fused kernels from now on."""
         self.errors = compiled(self._errors)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the networks still: values computed inside pass gradients on to states and actions only."""
-        for net in self.nets.values():
-            net.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for net in self.nets.values():
-                net.requires_grad_(True)
 
     @property
     def needs_action(self) -> bool:
