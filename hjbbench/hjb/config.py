@@ -92,7 +92,7 @@ class HJBConfig:
     """Penalise the policy's rate along the generator, or that and its carre du champ."""
     action_rate: float = 12.0
     """Target root mean square rate of the actions per dimension, 1/s."""
-    smoothness_max: float = 0.3
+    smoothness_max: float = 0.1
     """First and highest weight of the penalty, in reward ranges: a young generator is wrong about actions that flip at
     every decision, which random ones hardly show it, and a policy finds that out."""
 
