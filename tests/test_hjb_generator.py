@@ -38,7 +38,7 @@ def fitted(replay: Replay, dt: float, n_updates: int, **settings) -> LearnedGene
     generator = LearnedGenerator(1, 1, dt, None, HJBConfig(**settings), torch.Generator().manual_seed(1))
     generator.look(replay)
     generator.fit(replay, n_updates)
-    generator.judge_residual(replay)
+    generator.judge(replay)
     return generator
 
 
@@ -107,7 +107,7 @@ def jump() -> LearnedGenerator:
     for _ in range(800):
         z, condition = generator.residuals(replay, 256, rng)
         generator.residual.fit(z, condition, rng)
-    generator.judge_residual(replay)
+    generator.judge(replay)
     return generator
 
 
@@ -198,7 +198,7 @@ def test_the_unit_of_the_state_does_not_matter() -> None:
         generator = fitted(replay, 0.1, 100, residual="gaussian")
         with torch.no_grad():
             drifts.append(generator.drift(unit * (5 + state), action) / unit)
-    torch.testing.assert_close(drifts[0], drifts[1], rtol=0.02, atol=0.02)
+    torch.testing.assert_close(drifts[0], drifts[1], rtol=0.03, atol=0.03)
 
 
 def test_energy_distance_is_small_for_one_law_and_large_for_two() -> None:

@@ -6,6 +6,8 @@ is held out for exactly one member. Blocks, not single transitions: neighbours i
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -49,3 +51,14 @@ class Folds:
         offset = torch.randint(0, BLOCK - window + 1, shape, generator=rng, device=rng.device)
         own = torch.arange(self.members, device=rng.device)[:, None]
         return (rounds * self.members + own) * BLOCK + offset
+
+    def of(self, size: int, device: torch.device) -> torch.Tensor:
+        """The fold of every transition of the complete rounds, (rounds * members * BLOCK,)."""
+        return torch.arange(self.rounds(size) * self.members * BLOCK, device=device) // BLOCK % self.members
+
+    def held_out_once(self, size: int, most: int, device: torch.device) -> torch.Tensor:
+        """Indices (members, n), row e within fold e, none twice: of all rounds, or every k-th for about ``most``."""
+        stride = math.ceil(size / most)
+        rounds = torch.arange(0, self.rounds(size), stride, device=device)[:, None]
+        own = torch.arange(self.members, device=device)[:, None, None]
+        return ((rounds * self.members + own) * BLOCK + torch.arange(BLOCK, device=device)).flatten(1)

@@ -2,7 +2,7 @@
 
 Each member is blind to one fold of the data, and its errors there teach one shared network the scale g: in-sample
 errors are too small to be noise. ``residual`` learns the law of the held-out standardised residual z and is used where
-it beats a normal z.
+it beats a normal z; a linear map is, where the network knows nothing better.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ MARGIN = 0.5
 """Sampled states stay within the data's range widened by this many standard deviations."""
 REWARD_WEIGHT = 4.0
 """The reward's share of the loss over that of a coordinate of the state: one among many, it would hardly be learned."""
+MOST_JUDGED = 20_000
+"""Held-out transitions, none twice, by which the linear map and the scale are judged at most."""
 LEAST_GAIN = 0.02
 """Relative gain in held-out energy score from which the diffusion is worth its network calls."""
 
@@ -69,12 +71,15 @@ class LearnedGenerator(GeneratorLaw):
         rate = (batch.reward[..., None] / dt - self.rate_mean[-1] - self.cost(x[..., :-1])[..., None]) / self.spread[-1]
         return torch.cat([ds, rate], -1)
 
-    def _miss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _factor(self, batch: Batch) -> Tensor:
+        """A drift grows as dt where the noise grows as sqrt(dt): (..., 1), 1 at the generator's own dt."""
+        return (batch.dt[..., None] / self.dt).sqrt()
+
+    def _miss(self, batch: Batch, predict: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Network inputs and the members' errors for a batch (members, n); rewards of exits are not theirs to know."""
         x = self._inputs(batch.state, batch.action, batch.dt)
-        mean = self.net(x)
-        factor = (batch.dt[..., None] / self.dt).sqrt()  # a drift grows as dt where the noise grows as sqrt(dt)
-        mean = torch.cat([factor * mean[..., :-1], mean[..., -1:]], -1)
+        mean = predict(x)
+        mean = torch.cat([self._factor(batch) * mean[..., :-1], mean[..., -1:]], -1)
         error = self._targets(batch, x) - mean
         return x, torch.cat([error[..., :-1], error[..., -1:] * (1 - batch.terminated[..., None])], -1)
 
@@ -128,27 +133,30 @@ class LearnedGenerator(GeneratorLaw):
                 self.residual.fit(z, condition, self._rng)
 
     def _misfit(self, batch: Batch) -> Tensor:
-        """Sum over the members of their mean squared errors, each coordinate over its own held-out error.
+        """Sum over the members of their mean squared errors, each over the error expected of that coordinate there.
 
         Over the square of it, the likelihood's weight, the poorly predicted coordinates hardly count and stay poorly
         predicted; the half-way weight is that of the beta-NLL loss (Seitzer et al., 2022, beta = 1/2).
         """
-        _, error = self._miss(batch)
-        square = (error.square() / self.error).mean(1)
+        x, error = self._miss(batch, self.net)  # of the network alone, which keeps learning what is linear too
+        with torch.no_grad():
+            expected = self._log_error(x.flatten(0, 1)).exp().view(error.shape)
+        square = (error.square() / expected).mean(1)
         return (square[:, :-1].sum(-1) + REWARD_WEIGHT * square[:, -1]).sum() / square.shape[-1]
 
     def _held_out(self, replay: Replay, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Network inputs and errors of about n transitions, each predicted by the member that has not seen it."""
         with torch.no_grad():
             batch = replay[self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng)]
-            x, error = self._miss(batch)
+            x, error = self._miss(batch, self._mean)
             return x.flatten(0, 1), error.flatten(0, 1)
 
     def _fit_scale(self, replay: Replay) -> None:
         x, error = self._held_out(replay, self.config.generator_batch, self._rng)
         self.error = self.error.lerp(error.square().mean(0).sqrt() + LEAST_ERROR, ERROR_RATE)
-        log_scale = self._log_scale(x)
-        loss = (0.5 * (error[:, :-1] * (-log_scale).exp()).square() + log_scale).mean()
+        log_error = self._log_error(x)
+        nats = 0.5 * (error * (-log_error).exp()).square() + log_error
+        loss = (nats * (error != 0)).mean()  # an error of exactly 0 is the reward of an exit, of which nothing is known
         self.scale_optimiser.zero_grad()
         loss.backward()
         self.scale_optimiser.step()
@@ -160,7 +168,31 @@ class LearnedGenerator(GeneratorLaw):
         return error[:, :-1] * (-self._log_scale(x)).exp(), x
 
     @torch.no_grad()
-    def judge_residual(self, replay: Replay, n: int = 2000) -> None:
+    def judge(self, replay: Replay) -> None:
+        """Use the linear map where the network knows nothing better, and the diffusion where the normal law is worse.
+
+        Between the two, the scale is brought to the variance of the held-out errors: a likelihood's scale is off by a
+        few per cent, from the noise of gradients, and what a noisy plant earns goes with its square.
+        """
+        batch = replay[self.folds.held_out_once(replay.size, MOST_JUDGED, self._rng.device)]
+        self._judge_linear(replay, batch)
+        x, error = (one.flatten(0, 1) for one in self._miss(batch, self._mean))
+        error_now = error.square().mean(0).sqrt() + LEAST_ERROR
+        self.error[:-1] = torch.where(self.linear.used, error_now[:-1], self.error[:-1])  # no average of the network's
+        variance = (2 * self._log_error(x)[:, :-1]).exp().mean(0)
+        self.log_excess.copy_(0.5 * ((error[:, :-1].square().mean(0) + 1e-12) / variance).log())
+        self._judge_residual(replay)
+
+    def _judge_linear(self, replay: Replay, held_out: Batch) -> None:
+        fold = self.folds.of(replay.size, self._rng.device)
+        data = replay[: len(fold)]
+        x, factor = self._inputs(data.state, data.action, data.dt), self._factor(data)
+        self.linear.fit(x, self._targets(data, x)[..., :-1], fold, factor)
+        self.linear.used.fill_(True)
+        errors = (self._miss(held_out, predict)[1].flatten(0, 1) for predict in (self._mean, self.net))
+        self.linear.judge(*(error[:, : self.obs_dim] for error in errors))
+
+    def _judge_residual(self, replay: Replay, n: int = 2000) -> None:
         """Use the diffusion where it is the better forecast of held-out residuals."""
         config = self.config
         if config.residual not in ("auto", "diffusion"):

@@ -2,7 +2,8 @@
 
     ds = dt b(s, a) + sqrt(dt) g(s, a) z,   reward rate r(s, a)
 
-An ensemble gives b and r, one shared network the scale g, and a diffusion model the law of z where it is not normal.
+An ensemble gives b and r, or a linear map a component of b that is linear; one shared network gives the scale g, and a
+diffusion model the law of z where it is not normal.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
+from hjbbench.hjb.linear import LinearMap
 from hjbbench.hjb.networks import Ensemble, Standardiser
 from hjbbench.hjb.quadratic import QuadraticForm
 from hjbbench.hjb.residual import ResidualField
@@ -44,8 +46,9 @@ class GeneratorLaw:
         device, members, n_in = rng.device, config.generator_members, obs_dim + action_dim + 1
         self.standardise = Standardiser(obs_dim, device)
         self.cost = QuadraticForm(obs_dim + action_dim, device)
-        self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng).to(device)
-        self.scale_net = Ensemble(1, n_in, obs_dim, config.width, 2, rng, zero_output=True).to(device)
+        self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng, skip=True).to(device)
+        self.linear = LinearMap(members, n_in, obs_dim, device)
+        self.scale_net = Ensemble(1, n_in, obs_dim + 1, config.width, 2, rng, zero_output=True).to(device)
         self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
         with torch.no_grad():
             # A dt never trained on must not enter through a random weight: the drift and scale of the nearest dt hold.
@@ -55,6 +58,7 @@ class GeneratorLaw:
         # Of the increments: mean rate, and standard deviation per square root of a second (the reward's: of its rate).
         self.rate_mean, self.spread = zeros, zeros + 1
         self.error = zeros + 1
+        self.log_excess = zeros[:-1].clone()
         self.low, self.high = zeros[:-1] - math.inf, zeros[:-1] + math.inf
         self.exit_reward = zeros[0]
         self.residual_calls = config.residual_calls if config.residual == "diffusion" else 0
@@ -68,9 +72,18 @@ class GeneratorLaw:
             feature = state.new_full((*state.shape[:-1], 1), DT_FEATURE * math.log(dt / self.dt))
         return torch.cat([self.standardise(state), action, feature], -1)
 
-    def _log_scale(self, x: Tensor) -> Tensor:
+    def _mean(self, x: Tensor) -> Tensor:
+        """Of increments and reward rate in normalised units, (members, n, obs_dim + 1)."""
+        mean = self.net(x)
+        return torch.cat([self.linear.correct(mean[..., :-1], x), mean[..., -1:]], -1)
+
+    def _log_error(self, x: Tensor) -> Tensor:
+        """Logarithm of the error to expect at ``x`` (n, n_in) of increments and reward rate, (n, obs_dim + 1)."""
         # Within a factor of e^3 of the held-out error: the likelihood has no bottom on a deterministic plant.
-        return self.error[:-1].log() + 3.0 * torch.tanh(self.scale_net(x)[0])
+        return self.error.log() + 3.0 * torch.tanh(self.scale_net(x)[0])
+
+    def _log_scale(self, x: Tensor) -> Tensor:
+        return self._log_error(x)[..., :-1] + self.log_excess
 
     def _in_blocks(self, x: Tensor) -> Tensor:
         """Rows (n, k) to (members, ceil(n / members), k): block e is member e's; the last row pads."""
@@ -99,7 +112,7 @@ class GeneratorLaw:
         """
         n, d = state.shape
         x = self._inputs(state, action, self.dt)
-        mean = self.net(self._in_blocks(x)).flatten(0, 1)[:n]
+        mean = self._mean(self._in_blocks(x)).flatten(0, 1)[:n]
         unit = math.sqrt(self.dt) * self.spread[:d]
         next_state = torch.addcmul(state + self.dt * self.rate_mean[:d] + kick, unit, mean[:, :d])
         next_state = next_state.clamp(self.low, self.high)
@@ -113,7 +126,7 @@ class GeneratorLaw:
     def drift(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
         """b = E[ds]/dt, (n, obs_dim), the mean over the members."""
         dt = self.dt if dt is None else dt
-        mean = self.net(self._inputs(state, action, dt)).mean(0)[:, : self.obs_dim]
+        mean = self._mean(self._inputs(state, action, dt)).mean(0)[:, : self.obs_dim]
         return self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
 
     def scale(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
@@ -141,7 +154,7 @@ class GeneratorLaw:
         """Next states (n, obs_dim) after ``dt`` seconds."""
         dt = self.dt if dt is None else dt
         x = self._inputs(state, action, dt)
-        mean = self.net(self._in_blocks(x)).flatten(0, 1)[: len(x), : self.obs_dim]
+        mean = self._mean(self._in_blocks(x)).flatten(0, 1)[: len(x), : self.obs_dim]
         z = self.residual.sample(self.noise(1, len(x), rng)[0], x, self.residual_calls)
         drift = self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
         return state + dt * drift + math.sqrt(dt) * self.scale(state, action, dt) * z
@@ -149,7 +162,7 @@ class GeneratorLaw:
     def reward_rate(self, state: Tensor, action: Tensor) -> Tensor:
         """Expected reward per second, (n,), the mean over the members."""
         x = self._inputs(state, action, self.dt)
-        mean = self.net(x).mean(0)[:, self.obs_dim]
+        mean = self._mean(x).mean(0)[:, self.obs_dim]
         return self.rate_mean[-1] + self.spread[-1] * mean + self.cost(x[:, :-1])
 
     def _fresh_rng(self) -> torch.Generator:
@@ -162,6 +175,7 @@ class GeneratorLaw:
         "rate_mean",
         "spread",
         "error",
+        "log_excess",
         "low",
         "high",
         "exit_reward",
@@ -170,7 +184,7 @@ class GeneratorLaw:
         "gain_of_diffusion",
     )
 
-    MODULES: tuple[str, ...] = ("standardise", "cost", "net", "scale_net", "residual")
+    MODULES: tuple[str, ...] = ("standardise", "cost", "linear", "net", "scale_net", "residual")
 
     def _modules(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.MODULES}

@@ -18,7 +18,8 @@ so that output layers have a multiple of them and the surplus is cut off."""
 class Ensemble(nn.Module):
     """``members`` independent SiLU networks: (n, n_in) or (members, n, n_in) -> (members, n, n_out).
 
-    ``layer_norm`` normalises the hidden layers without gain or offset; ``zero_output`` starts the function at 0.
+    ``layer_norm`` normalises the hidden layers without gain or offset; ``zero_output`` starts the function at 0. With
+    ``skip`` the output layer sees the inputs beside the last hidden layer and starts blind to them.
     """
 
     def __init__(
@@ -31,16 +32,20 @@ class Ensemble(nn.Module):
         rng: torch.Generator,
         layer_norm: bool = False,
         zero_output: bool = False,
+        skip: bool = False,
     ) -> None:
         super().__init__()
         sizes = [n_in] + [width] * depth + [LANES * math.ceil(n_out / LANES)]
-        self.n_out, self.layer_norm = n_out, layer_norm
+        self.n_in, self.n_out, self.layer_norm, self.skip = n_in, n_out, layer_norm, skip
         # Variance 1/fan-in in the hidden layers; half of that at the output, so that a fresh network says little.
         gains = [1.0] * depth + [0.0 if zero_output else 0.5]
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(members, i, o, generator=rng) * math.sqrt(gain / i))
             for gain, i, o in zip(gains, sizes, sizes[1:], strict=False)
         )
+        if skip:
+            blind = torch.zeros(members, n_in, sizes[-1])
+            self.weights[-1] = nn.Parameter(torch.cat([self.weights[-1].data, blind], 1))
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, o)) for o in sizes[1:])
         if layer_norm:
             # With zero offsets a normalised layer sees the direction of its input and not its size.
@@ -54,6 +59,10 @@ class Ensemble(nn.Module):
                 weight, bias = weight[members], bias[members]
             if x.dim() == 2:
                 x = x.expand(weight.shape[0], *x.shape)
+            if layer == 0:
+                inputs = x
+            if layer == last and self.skip:
+                x = torch.cat([x, inputs], -1)
             x = torch.baddbmm(bias, x, weight)
             if layer < last:
                 x = functional.silu(functional.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
@@ -62,9 +71,13 @@ class Ensemble(nn.Module):
     @torch.no_grad()
     def rescale_input(self, ratio: Tensor, shift: Tensor) -> None:
         """Keep the function when its first inputs change units: what was x is now ``ratio`` x + ``shift``."""
-        first, n = self.weights[0], len(ratio)
-        self.biases[0] += (shift[:, None] * first[:, :n]).sum(1, keepdim=True)
-        first[:, :n] *= ratio[:, None]
+        seen = [(self.weights[0], self.biases[0])]
+        if self.skip:
+            seen.append((self.weights[-1][:, -self.n_in :], self.biases[-1]))
+        for weight, bias in seen:
+            rows = weight[:, : len(ratio)]
+            bias += (shift[:, None] * rows).sum(1, keepdim=True)
+            rows *= ratio[:, None]
 
     @torch.no_grad()
     def rescale_output(self, ratio: Tensor) -> None:
