@@ -18,6 +18,7 @@ from hjbbench.runner import execute
 from hjbbench.solvers.errors import Exact, Yardstick, regret
 from hjbbench.solvers.grid import Grid, GridConfig, memory_mb
 from hjbbench.solvers.known import Greedy, KnownDynamics
+from hjbbench.solvers.quadratic_flow import QuadraticFlow, QuadraticFlowConfig
 from hjbbench.solvers.solver import check_step
 from hjbbench.solvers.value_flow import ValueFlow, ValueFlowConfig
 from hjbbench.spec import RunSpec
@@ -112,6 +113,19 @@ def test_value_flow_nears_the_viscosity_solution() -> None:
     for k in range(12):
         solver.improve(k / 12)
     assert Yardstick(solver.equations).errors(solver.solution)["value_max_rel"] < 0.15
+
+
+@pytest.mark.parametrize("task", ["oracle/lqr-d2", "oracle/oscillator"])
+def test_the_flow_converges_at_first_order_in_dt(task: str) -> None:
+    errors = []
+    for factor in (1.0, 2.0):
+        times = {"rollout_steps": round(40 / factor), "flow_step": 20 / factor}
+        solver = QuadraticFlow(get_task(task), None, QuadraticFlowConfig(dt_factor=factor, **times), 0)
+        for _ in range(100):
+            solver.improve(0.0)
+        errors.append(Yardstick(solver.equations).errors(solver.solution)["value_rel_l2"])
+    assert errors[0] < 0.05
+    assert math.log2(errors[1] / errors[0]) > 0.9
 
 
 def test_value_flow_in_high_dimension() -> None:

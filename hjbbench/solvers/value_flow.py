@@ -10,13 +10,12 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from hjbbench.equations import noisy_directions
+from hjbbench.equations import Equations, noisy_directions
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.flow import HamiltonianFlow
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
-from hjbbench.solvers.field import ValueField
-from hjbbench.solvers.known import Greedy, KnownDynamics
+from hjbbench.solvers.known import Greedy, KnownDynamics, Value
 from hjbbench.solvers.network_solver import NetworkConfig, NetworkSolver
 from hjbbench.solvers.solver import known
 
@@ -32,14 +31,25 @@ class ValueFlowConfig(NetworkConfig):
     """T/dt, the flow's step: TD(lambda) with lambda = exp(-1 / flow_step)."""
 
 
-class _Averaged:
+class _StateValue:
     """What the flow asks of a critic."""
 
-    def __init__(self, field: ValueField, discount: float) -> None:
-        self._field, self.discount = field, discount
+    def __init__(self, value: Value, discount: float) -> None:
+        self._value, self.discount = value, discount
 
     def bounded_target(self, state: Tensor, action: Tensor) -> Tensor:
-        return self._field.value(state)
+        return self._value.value(state)
+
+
+def flow_of(
+    equations: Equations, dt: float, value: Value, rollout_steps: int, flow_step: float, rng: torch.Generator
+) -> HamiltonianFlow:
+    """The agent's flow of ``value`` along known equations under its greedy policy; times in steps of ``dt`` seconds."""
+    policy = Greedy(equations, dt, value)
+    critic: Any = _StateValue(value, math.exp(-equations.discount_rate * dt))
+    config = HJBConfig(rollout_steps=rollout_steps)
+    dynamics = KnownDynamics(equations, dt, policy)
+    return HamiltonianFlow(dynamics, policy, critic, equations.control_dim, config, rng, flow_step)
 
 
 @agent("value-flow", config=ValueFlowConfig(), refuses=known)
@@ -48,12 +58,7 @@ class ValueFlow(NetworkSolver):
 
     def __init__(self, task: Task, env: gym.Env, config: ValueFlowConfig, seed: int) -> None:
         super().__init__(task, config, seed)
-        policy = Greedy(self.equations, self.dt, self.field)
-        critic: Any = _Averaged(self.field, math.exp(-self.equations.discount_rate * self.dt))
-        self.flow = HamiltonianFlow(
-            KnownDynamics(self.equations, self.dt, policy), policy, critic, self.equations.control_dim,
-            HJBConfig(rollout_steps=config.rollout_steps), self.rng, config.flow_step,
-        )  # fmt: skip
+        self.flow = flow_of(self.equations, self.dt, self.field, config.rollout_steps, config.flow_step, self.rng)
         self._n_starts, self._noisy = config.starts, noisy_directions(self.equations)
 
     def prepare(self) -> None:
