@@ -34,6 +34,7 @@ class Killed(BaseException):
 def spec_of(name: str, n_steps: int = 60) -> RunSpec:
     entry = get_agent(name)
     choice = {"example/integrator": 0.5, "highway/lane-change": 0.5, "oracle/lqg-d10": None, "oracle/eikonal-d1": None}
+    choice["oracle/lqr-d2"] = 0.125
     task = next(t for t in choice if entry.refuses(get_task(t)) is None)
     settings = {key: value for key, value in SMALL.items() if hasattr(entry.config, key)}
     return RunSpec("unit", task, name, 3, n_steps, 3, 1, 60.0, None, settings, dt=choice[task], checkpoint_every_s=0.0)
