@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from hjbbench.hjb.config import HJBConfig
@@ -26,8 +27,8 @@ def test_members_fit_what_their_own_fold_may_not_teach() -> None:
     assert (offset[[0, 1, 3, 4]] > 2.0).all()
 
 
-def learned(curved: float) -> tuple[LearnedGenerator, Replay]:
-    """A generator and its data: a noisy regulator whose second drift has ``curved`` times a square."""
+def learned(curved: float, noise: float = 0.2) -> tuple[LearnedGenerator, Replay]:
+    """A generator and its data: a regulator with ``noise`` whose second drift has ``curved`` times a square."""
     rng = torch.Generator().manual_seed(0)
     replay = Replay(2, 1, rng.device)
     state = torch.zeros(2)
@@ -36,7 +37,7 @@ def learned(curved: float) -> tuple[LearnedGenerator, Replay]:
             state = 2 * torch.rand(2, generator=rng) - 1
         action = 2 * torch.rand(1, generator=rng) - 1
         drift = torch.stack([state[1] - state[0], action[0] - state[1] + curved * state[0].square()])
-        following = state + DT * drift + 0.2 * DT**0.5 * torch.randn(2, generator=rng)
+        following = state + DT * drift + noise * DT**0.5 * torch.randn(2, generator=rng)
         reward = -float(state.square().sum())
         replay.add(state.numpy(), action.numpy(), following.numpy(), reward, False, DT)
         state = following
@@ -58,6 +59,22 @@ def test_a_noisy_linear_plant_needs_no_network() -> None:
     assert (linear - exact).square().mean().sqrt() < 0.12 * noise
     assert (linear - exact).square().mean() < 0.5 * (network - exact).square().mean()
     assert (generator.scale(state, action).square().mean(0) / 0.04 - 1).abs().max() < 0.12
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rounding_errors_are_nothing_to_know_about(seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(2000, 3, generator=rng)
+    linear = LinearMap(MEMBERS, 3, 1, x.device)
+    rounding = 1e-6 * (x[:, :1] + torch.randn(2000, 1, generator=rng))
+    linear.judge(rounding, 0.3 * x[:, :1].sin() + rounding)
+    assert linear.used.all()
+    linear.judge(rounding, -0.3 * x[:, :1].sin() + rounding)
+    assert linear.used.all()
+
+
+def test_a_plant_without_noise_is_linear_too() -> None:
+    assert learned(curved=0.0, noise=0.0)[0].linear.used.all()
 
 
 def test_a_network_that_sees_a_curve_keeps_its_coordinate() -> None:

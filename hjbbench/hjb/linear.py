@@ -16,6 +16,9 @@ RIDGE = 1e-6
 """Of the inputs' mean square, times the number of rows: directions the data say nothing about stay out."""
 SIGNIFICANT = 3.0
 """Standard errors from which the network is said to know something that the linear map misses."""
+LEAST_SHARE = 0.01
+"""Of the network in the best mixture of both, from which that is worth having: where a plant is linear and without
+noise, the map's rounding errors are its only ones, and about those anything may be significant."""
 
 
 class LinearMap:
@@ -60,9 +63,11 @@ class LinearMap:
         has no covariance with the error of the map; where it is not, a network that learned anything has a positive
         one (encompassing of forecasts: Chong and Hendry, Review of Economic Studies 53, 1986).
         """
-        product = (error - error_of_network) * error
-        standard_error = product.std(0) / math.sqrt(len(product))
-        self.used.copy_(product.mean(0) <= SIGNIFICANT * standard_error)
+        difference = error - error_of_network
+        product = difference * error
+        known = product.mean(0) > SIGNIFICANT * product.std(0) / math.sqrt(len(product))
+        matters = product.mean(0) > LEAST_SHARE * difference.square().mean(0)
+        self.used.copy_(~(known & matters))
 
     def state_dict(self) -> dict[str, Any]:
         return {"weight": self.weight, "used": self.used}
