@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from hjbbench.errors import Diverged, UserError
-from hjbbench.hjb.agent import VALUE_ROUNDS, DiffusionHJB
+from hjbbench.hjb import valuation
+from hjbbench.hjb.agent import DiffusionHJB
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.protocol import Reference, Task
 from hjbbench.registry import get_agent
@@ -224,18 +225,18 @@ def test_divergence_is_reported() -> None:
         agent.learn(env, CountingClock(200))
 
 
-@pytest.mark.parametrize(("noise", "rounds"), [(0.1, {1}), (1.0, {4, 5, 6}), (20.0, {VALUE_ROUNDS})])
+@pytest.mark.parametrize(("noise", "rounds"), [(0.1, {1}), (1.0, {4, 5, 6}), (20.0, {valuation.ROUNDS})])
 def test_values_are_sampled_until_they_are_precise(
     monkeypatch: pytest.MonkeyPatch, noise: float, rounds: set[int]
 ) -> None:
     agent, _ = trained(110)
     asked = []
 
-    def sample(start: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    def sample(_generator, _policy, _critic, start: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         asked.append(len(start))
         return 10 + noise * torch.randn(SMALL.generator_members, len(start), generator=rng)
 
-    monkeypatch.setattr(agent, "_sample_value", sample)
+    monkeypatch.setattr(valuation, "sample", sample)
     value = agent.value(np.zeros((200, 2)))
     assert len(asked) in rounds  # noise / 10 / sqrt(5 rounds) is to be 2 %
     assert abs(value.mean() - 10) < 0.1 * noise

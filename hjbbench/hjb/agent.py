@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hjbbench.compiling import pays_off
 from hjbbench.errors import Diverged, UserError
+from hjbbench.hjb import valuation
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.diagnostics import measure
 from hjbbench.hjb.flow import HamiltonianFlow, Rollout, Targets
@@ -27,16 +28,6 @@ from hjbbench.registry import Resources, agent
 
 RECORD_EVERY = 1000
 """Decisions between two rows of diagnostics."""
-VALUE_HORIZONS = 9.0
-"""``value`` follows the generator for this many discount horizons 1/rho; beyond, the critic weighs e^-9: it values the
-exploring policy, which on the oscillator costs 40 where the mean action costs nothing."""
-VALUE_STEPS_MAX = 1200
-VALUE_ROLLOUTS = 2
-"""Rollouts per state, member and round in ``value``, with opposite noises."""
-VALUE_ROUNDS = 10
-VALUE_PRECISION = 0.02
-"""Rounds end when the standard error of the values is this share of their size: after the first on most plants, while
-on lqr-d2, where noise makes up all of the value, one round leaves 6 %."""
 PARTS = ("replay", "generator", "units", "policy", "critic")
 """Attributes with a state of their own, all of which a checkpoint holds."""
 RANGE_RATE = 0.1
@@ -225,39 +216,12 @@ class DiffusionHJB:
     def value(self, obs: np.ndarray) -> np.ndarray:
         """V (n,) of the deterministic policy in reward units, discounted by exp(-rho dt) per decision.
 
-        Generator rollouts with opposite noises, and the critic beyond them: the critic alone would count exploration
-        and its entropy bonus. Every rollout is handed from member to member, so that it follows their mean drift: the
-        error of one member's own would last and add up. During the warm-up nothing is known and V is 0.
+        Sampled by rollouts (see ``valuation``). During the warm-up nothing is known and V is 0.
         """
         if not self.generator.n_updates:
             return np.zeros(len(obs), np.float32)
         start = torch.as_tensor(obs, dtype=torch.float32, device=self.rng.device)
-        rng = torch.Generator(self.rng.device).manual_seed(0)  # asking must not change the run
-        samples = torch.zeros(0, len(start), device=start.device)
-        for _ in range(VALUE_ROUNDS):
-            samples = torch.cat([samples, self._sample_value(start, rng)])
-            standard_error = (samples.var(0).mean() / len(samples)).sqrt()
-            if standard_error <= VALUE_PRECISION * samples.mean(0).square().mean().sqrt():
-                break
-        return samples.mean(0).cpu().numpy()
-
-    def _sample_value(self, start: Tensor, rng: torch.Generator) -> Tensor:
-        """The discounted return of one round of rollouts from every state, (members, n)."""
-        members, discount = self.config.generator_members, self.critic.discount
-        steps = min(VALUE_STEPS_MAX, math.ceil(VALUE_HORIZONS / -math.log(discount)))
-        block = VALUE_ROLLOUTS * len(start)
-        state = start.repeat_interleave(VALUE_ROLLOUTS, 0).repeat(members, 1)
-        total, weight = torch.zeros(len(state), device=state.device), torch.ones(len(state), device=state.device)
-        for _ in range(steps):
-            noise = self.generator.noise(1, len(state), rng, antithetic=True)[0]
-            action = self.policy.mean(state)
-            kick = self.generator.kick(state, action, noise)
-            state, reward, terminated = self.generator.step(state, action, kick)
-            total = total + weight * reward
-            weight = discount * weight * ~terminated
-            state, total, weight = state.roll(block, 0), total.roll(block), weight.roll(block)
-        total = total + weight * self.critic.value(state, self.policy.mean(state)).mean(0)
-        return total.view(members, len(start), VALUE_ROLLOUTS).mean(2)
+        return valuation.value(self.generator, self.policy, self.critic, start).cpu().numpy()
 
     # State ------------------------------------------------------------------------------------------------------------
 

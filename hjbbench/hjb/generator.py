@@ -174,23 +174,27 @@ class LearnedGenerator(GeneratorLaw):
         Between the two, the scale is brought to the variance of the held-out errors: a likelihood's scale is off by a
         few per cent, from the noise of gradients, and what a noisy plant earns goes with its square.
         """
-        batch = replay[self.folds.held_out_once(replay.size, MOST_JUDGED, self._rng.device)]
-        self._judge_linear(replay, batch)
-        x, error = (one.flatten(0, 1) for one in self._miss(batch, self._mean))
-        error_now = error.square().mean(0).sqrt() + LEAST_ERROR
-        self.error[:-1] = torch.where(self.linear.used, error_now[:-1], self.error[:-1])  # no average of the network's
-        variance = (2 * self._log_error(x)[:, :-1]).exp().mean(0)
-        self.log_excess.copy_(0.5 * ((error[:, :-1].square().mean(0) + 1e-12) / variance).log())
+        x, error = self._judge_linear(replay)
+        variance = error.square().mean(0)
+        error_now = variance.sqrt() + LEAST_ERROR
+        self.error[:-1] = torch.where(self.linear.used, error_now, self.error[:-1])  # no average of the network's
+        expected = (2 * self._log_error(x)[:, :-1]).exp().mean(0)
+        self.log_excess.copy_(0.5 * ((variance + 1e-12) / expected).log())
         self._judge_residual(replay)
 
-    def _judge_linear(self, replay: Replay, held_out: Batch) -> None:
+    def _judge_linear(self, replay: Replay) -> tuple[Tensor, Tensor]:
+        """Fit the linear map and decide where to use it; inputs (n, n_in) and held-out errors (n, obs_dim) then."""
         fold = self.folds.of(replay.size, self._rng.device)
         data = replay[: len(fold)]
         x, factor = self._inputs(data.state, data.action, data.dt), self._factor(data)
         self.linear.fit(x, self._targets(data, x)[..., :-1], fold, factor)
+        held_out = replay[self.folds.held_out_once(replay.size, MOST_JUDGED, self._rng.device)]
         self.linear.used.fill_(True)
-        errors = (self._miss(held_out, predict)[1].flatten(0, 1) for predict in (self._mean, self.net))
-        self.linear.judge(*(error[:, : self.obs_dim] for error in errors))
+        x, linear = self._miss(held_out, self._mean)
+        _, learned = self._miss(held_out, self.net)
+        linear, learned = linear[..., :-1].flatten(0, 1), learned[..., :-1].flatten(0, 1)
+        self.linear.judge(linear, learned)
+        return x.flatten(0, 1), torch.where(self.linear.used, linear, learned)
 
     def _judge_residual(self, replay: Replay, n: int = 2000) -> None:
         """Use the diffusion where it is the better forecast of held-out residuals."""

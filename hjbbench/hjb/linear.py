@@ -21,8 +21,13 @@ LEAST_SHARE = 0.01
 noise, the map's rounding errors are its only ones, and about those anything may be significant."""
 
 
+def with_one(x: Tensor) -> Tensor:
+    """(1, x) for rows x (..., size)."""
+    return torch.cat([torch.ones_like(x[..., :1]), x], -1)
+
+
 class LinearMap:
-    """x -> (x, 1) W for inputs (n, size) or (members, n, size); each member has the W of the folds it may learn from.
+    """x -> (1, x) W for inputs (n, size) or (members, n, size); each member has the W of the folds it may learn from.
 
     ``used`` (n_out,) says which outputs are linear as far as anybody can tell.
     """
@@ -35,7 +40,7 @@ class LinearMap:
         """Outputs (members, n, n_out)."""
         if x.dim() == 2:
             x = x.expand(len(self.weight), *x.shape)
-        return torch.baddbmm(self.weight[:, -1:], x, self.weight[:, :-1])
+        return torch.baddbmm(self.weight[:, :1], x, self.weight[:, 1:])
 
     def correct(self, learned: Tensor, x: Tensor) -> Tensor:
         """``learned`` (members, n, n_out) where the outputs are not linear, the map where they are."""
@@ -46,7 +51,7 @@ class LinearMap:
 
         Member e leaves out the rows of ``fold`` (n,) e.
         """
-        y = (factor * torch.cat([x, torch.ones_like(x[:, :1])], -1)).double()
+        y = (factor * with_one(x)).double()
         target = target.double()
         members = range(len(self.weight))
         squares = torch.stack([y[fold == e].T @ y[fold == e] for e in members])

@@ -54,13 +54,12 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Outputs of all members, or of those listed in ``members`` (k,)."""
         last = len(self.weights) - 1
+        if x.dim() == 2:
+            x = x.expand(len(self.weights[0]) if members is None else len(members), *x.shape)
+        inputs = x
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if members is not None:
                 weight, bias = weight[members], bias[members]
-            if x.dim() == 2:
-                x = x.expand(weight.shape[0], *x.shape)
-            if layer == 0:
-                inputs = x
             if layer == last and self.skip:
                 x = torch.cat([x, inputs], -1)
             x = torch.baddbmm(bias, x, weight)

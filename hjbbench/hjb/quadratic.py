@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hjbbench.hjb.linear import with_one
+
 MOST_INPUTS = 40
 """Of more inputs, products would outnumber the first transitions."""
 RIDGE = 1e-6
@@ -36,7 +38,7 @@ class QuadraticForm:
         return self._value(x) if self.trusted else x.new_zeros(x.shape[:-1])
 
     def _value(self, x: Tensor) -> Tensor:
-        y = torch.cat([torch.ones_like(x[..., :1]), x], -1)
+        y = with_one(x)
         return ((y @ self.weight) * y).sum(-1).clamp(self.low, self.high)
 
     @torch.no_grad()
@@ -57,7 +59,7 @@ class QuadraticForm:
 
     def _fit(self, x: Tensor, target: Tensor) -> None:
         """Ridge regression on the products of the inputs, each in units of its own."""
-        y = torch.cat([torch.ones_like(x[:, :1]), x], -1).double()
+        y = with_one(x).double()
         features = y[:, self._rows] * y[:, self._columns]
         unit = features.square().mean(0).sqrt() + 1e-12
         features /= unit

@@ -10,6 +10,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
+from hjbbench.hjb.linear import with_one
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
 from hjbbench.solvers.solver import SolverConfig, ValueSolver, when
@@ -38,16 +39,16 @@ class QuadraticField:
 
     def value(self, state: Tensor) -> Tensor:
         """V (n,)."""
-        y = _with_one(state)
+        y = with_one(state).double()
         return ((y @ self.weight) * y).sum(1).to(state)
 
     def gradient(self, state: Tensor) -> Tensor:
         """V_x (n, state_dim)."""
-        return (_with_one(state) @ (self.weight + self.weight.T))[:, 1:].to(state)
+        return (with_one(state).double() @ (self.weight + self.weight.T))[:, 1:].to(state)
 
     def approach(self, state: Tensor, target: Tensor, rate: float) -> None:
         """Go ``rate`` of the way to the form that fits ``target`` (n,) at ``state`` (n, state_dim) in least squares."""
-        y = _with_one(state)
+        y = with_one(state).double()
         features = y[:, self._rows] * y[:, self._columns]
         found = torch.zeros_like(self.weight)
         found[self._rows, self._columns] = torch.linalg.lstsq(features, target.double()[:, None]).solution[:, 0]
@@ -86,7 +87,3 @@ class QuadraticFlow(ValueSolver):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.field.weight.copy_(state["weight"])
-
-
-def _with_one(state: Tensor) -> Tensor:
-    return torch.cat([torch.ones_like(state[:, :1]), state], 1).double()
