@@ -7,6 +7,7 @@ it beats a normal z; a linear map is, where the network knows nothing better.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import paired_noise
 from hjbbench.hjb.folds import Folds
 from hjbbench.hjb.law import GeneratorLaw
-from hjbbench.hjb.networks import adamw
+from hjbbench.hjb.networks import adamw, follow
 from hjbbench.hjb.replay import Batch, Replay
 from hjbbench.hjb.residual import energy_score
 
@@ -27,6 +28,9 @@ LEAST_ERROR = 1e-3
 """In normalised units: no coordinate is worth more than a thousand times a poorly predicted one."""
 ERROR_RATE = 0.02
 """Averaging rate of the held-out errors."""
+SCALE_RATE = 0.005
+"""Averaging rate of the scale's weights, per update: the newest give a noise variance that is off by 6 % now this way,
+now that, and the value of a noisy plant with it."""
 WEIGHT_DECAY = 1e-4
 """Of the members. What holds them back, more decay or averaged weights, helps on a fixed set of transitions and cost
 the half-cheetah a quarter of its early return, where the data follow the policy."""
@@ -43,7 +47,7 @@ LEAST_GAIN = 0.02
 class LearnedGenerator(GeneratorLaw):
     """The law, and an ensemble whose members are trained on different folds of the transitions."""
 
-    MODULES = (*GeneratorLaw.MODULES, "optimiser", "scale_optimiser")
+    MODULES = (*GeneratorLaw.MODULES, "newest_scale_net", "optimiser", "scale_optimiser")
 
     def __init__(
         self,
@@ -57,7 +61,9 @@ class LearnedGenerator(GeneratorLaw):
         super().__init__(obs_dim, action_dim, dt, terminated, config, rng)
         self.folds = Folds(config.generator_members)
         self.optimiser = adamw(self.net.parameters(), config.generator_lr, WEIGHT_DECAY)
-        self.scale_optimiser = adamw(self.scale_net.parameters(), config.generator_lr)
+        self.newest_scale_net = copy.deepcopy(self.scale_net)
+        self.scale_net.requires_grad_(False)
+        self.scale_optimiser = adamw(self.newest_scale_net.parameters(), config.generator_lr)
         self._loss = self._misfit
 
     def compile(self) -> None:
@@ -154,12 +160,13 @@ class LearnedGenerator(GeneratorLaw):
     def _fit_scale(self, replay: Replay) -> None:
         x, error = self._held_out(replay, self.config.generator_batch, self._rng)
         self.error = self.error.lerp(error.square().mean(0).sqrt() + LEAST_ERROR, ERROR_RATE)
-        log_error = self._log_error(x)
+        log_error = self._log_error(x, self.newest_scale_net)
         nats = 0.5 * (error * (-log_error).exp()).square() + log_error
         loss = (nats * (error != 0)).mean()  # an error of exactly 0 is the reward of an exit, of which nothing is known
         self.scale_optimiser.zero_grad()
         loss.backward()
         self.scale_optimiser.step()
+        follow(self.scale_net, self.newest_scale_net, SCALE_RATE)
 
     @torch.no_grad()
     def residuals(self, replay: Replay, n: int, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

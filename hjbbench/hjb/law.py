@@ -77,10 +77,10 @@ class GeneratorLaw:
         mean = self.net(x)
         return torch.cat([self.linear.correct(mean[..., :-1], x), mean[..., -1:]], -1)
 
-    def _log_error(self, x: Tensor) -> Tensor:
+    def _log_error(self, x: Tensor, scale_net: Ensemble | None = None) -> Tensor:
         """Logarithm of the error to expect at ``x`` (n, n_in) of increments and reward rate, (n, obs_dim + 1)."""
         # Within a factor of e^3 of the held-out error: the likelihood has no bottom on a deterministic plant.
-        return self.error.log() + 3.0 * torch.tanh(self.scale_net(x)[0])
+        return self.error.log() + 3.0 * torch.tanh((scale_net or self.scale_net)(x)[0])
 
     def _log_scale(self, x: Tensor) -> Tensor:
         return self._log_error(x)[..., :-1] + self.log_excess
