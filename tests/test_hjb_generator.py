@@ -111,6 +111,16 @@ def jump() -> LearnedGenerator:
     return generator
 
 
+def test_the_noise_variance_keeps_still_while_it_is_learned() -> None:
+    generator = fitted(ou_replay(3000, (0.05,), np.random.default_rng(0)), 0.05, 1500, width=64)
+    replay, variances = ou_replay(3000, (0.05,), np.random.default_rng(0)), []
+    for _ in range(12):
+        generator.fit(replay, 50)
+        variances.append(generator.scale(*grid()).square().mean().item())
+    # The newest weights alone move it by 4 to 5 %.
+    assert np.std(variances) < 0.025 * np.mean(variances)
+
+
 def test_bimodal_jumps_keep_drift_and_covariance(jump: LearnedGenerator) -> None:
     state, action = grid()
     with torch.no_grad():
