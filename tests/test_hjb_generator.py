@@ -112,8 +112,8 @@ def jump() -> LearnedGenerator:
 
 
 def test_the_noise_variance_keeps_still_while_it_is_learned() -> None:
-    generator = fitted(ou_replay(3000, (0.05,), np.random.default_rng(0)), 0.05, 1500, width=64)
     replay, variances = ou_replay(3000, (0.05,), np.random.default_rng(0)), []
+    generator = fitted(replay, 0.05, 1500, width=64)
     for _ in range(12):
         generator.fit(replay, 50)
         variances.append(generator.scale(*grid()).square().mean().item())
