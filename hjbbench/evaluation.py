@@ -13,6 +13,7 @@ from hjbbench.environment import checked_action
 from hjbbench.errors import Diverged
 from hjbbench.metrics.smoothness import smoothness
 from hjbbench.metrics.value_error import relative_l2
+from hjbbench.optimal import OptimalFeedback
 from hjbbench.protocol import Agent, Task
 from hjbbench.seeding import derive_seed
 
@@ -31,11 +32,21 @@ class Evaluator:
         self.task = task
         self.seed = seed
         self._envs = [task.make(dt=task.dt) for _ in range(n_episodes)]
+        self._optimal = None if task.equations is None else OptimalFeedback(task.equations)
         self.n_evaluations = 0
 
     def evaluate(self, agent: Agent) -> dict[str, float | None]:
         """One evaluation's columns of evals.csv (the costs aside). Raises Diverged for an action that is not finite."""
         index, self.n_evaluations = self.n_evaluations, self.n_evaluations + 1
+        episodes = self._play(agent, index)
+        row = self._summary(agent, episodes)
+        if self._optimal is not None:
+            best = np.mean([episode.total for episode in self._play(self._optimal, index)])
+            row["regret_rel"] = float((best - row["return_mean"]) / abs(best))
+        return row
+
+    def _play(self, agent: Agent | OptimalFeedback, index: int) -> list[_Episode]:
+        """The episodes of one evaluation."""
         seeds = [derive_seed(self.task.name, self.seed, "evaluation", index, k) for k in range(len(self._envs))]
         episodes = [_Episode(env, seed) for env, seed in zip(self._envs, seeds, strict=True)]
         while live := [episode for episode in episodes if not episode.over]:
@@ -45,7 +56,7 @@ class Evaluator:
                 raise ValueError(f"act returned {len(actions)} actions for {len(live)} observations")
             for episode, action in zip(live, actions, strict=True):
                 episode.step(action)
-        return self._summary(agent, episodes)
+        return episodes
 
     def close(self) -> None:
         for env in self._envs:

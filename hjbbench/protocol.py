@@ -60,6 +60,11 @@ class Task:
     """Raised by every change that makes old returns incomparable."""
 
     @property
+    def own_columns(self) -> tuple[str, ...]:
+        """Columns of evals.csv beyond those of every task: ``metrics``, and what optimal control earns more."""
+        return (*self.metrics, "regret_rel") if self.equations is not None else self.metrics
+
+    @property
     def family(self) -> str:
         return self.name.split("/")[0]
 

@@ -84,7 +84,7 @@ class _Execution:
         if not isinstance(self.env.action_space, gym.spaces.Box):
             raise UserError(f"{task.name}: action space is {self.env.action_space}, must be a Box")
         self.evaluator = Evaluator(task, spec.n_eval_episodes, spec.seed)
-        self.metrics = task.metrics
+        self.columns = (*EVAL_COLUMNS, *task.own_columns)
         self.agent = entry.factory(task, self.env, config, derive_seed(task.name, spec.seed, "agent"))
         points = evaluation_points(spec.n_steps, spec.n_evals)
         self.clock = RunClock(spec.n_steps, points, self.evaluate, self.diagnostics.append, task.dt, self.checkpoint)
@@ -162,7 +162,7 @@ class _Execution:
             write_rows(self.directory / "dt_sweep.csv", list(rows[0]), rows)
 
     def write_tables(self) -> None:
-        write_rows(self.directory / "evals.csv", (*EVAL_COLUMNS, *self.metrics), self.rows)
+        write_rows(self.directory / "evals.csv", self.columns, self.rows)
         write_rows(self.directory / "episodes.csv", EPISODE_COLUMNS, self.env.episodes)
         if self.diagnostics:
             columns = list(dict.fromkeys(name for row in self.diagnostics for name in row))

@@ -11,7 +11,7 @@ import pytest
 from hjbbench.environment import TrainingEnv
 from hjbbench.errors import Diverged
 from hjbbench.evaluation import Evaluator
-from hjbbench.registry import get_task
+from hjbbench.registry import all_tasks, get_task
 from hjbbench.seeding import derive_seed
 from tasks.oracle.linear_quadratic import oscillator_problem
 
@@ -29,6 +29,16 @@ class Feedback:
 
     def value(self, obs):
         return oscillator_problem(0.0).optimal_value(obs)
+
+
+class Random:
+    """Uniformly random actions."""
+
+    def __init__(self, task) -> None:
+        self.rng, self.size = np.random.default_rng(0), task.equations.control_dim
+
+    def act(self, obs, *, deterministic=True):
+        return self.rng.uniform(-1, 1, (len(obs), self.size))
 
 
 def test_same_seed_same_episodes_for_every_agent_and_fresh_ones_next_time():
@@ -61,6 +71,21 @@ def test_value_error_of_a_scaled_value():
     agent = Feedback()
     agent.value = lambda obs: 1.1 * oscillator_problem(0.0).optimal_value(obs)
     assert Evaluator(TASK, 2, 0).evaluate(agent)["value_error_rel_l2"] == pytest.approx(0.1)
+
+
+def test_regret_is_what_optimal_control_earns_more_in_the_same_episodes():
+    noisy = get_task("oracle/oscillator-noisy")  # the same feedback is optimal with noise
+    assert Evaluator(noisy, 4, 0).evaluate(Feedback())["regret_rel"] == pytest.approx(0.0, abs=1e-5)
+    best = Evaluator(noisy, 4, 0).evaluate(Feedback())["return_mean"]
+    timid = Evaluator(noisy, 4, 0).evaluate(Feedback(0.5))
+    assert timid["regret_rel"] == pytest.approx((best - timid["return_mean"]) / -best, rel=1e-5)
+    assert timid["regret_rel"] > 0.01
+
+
+@pytest.mark.parametrize("name", [name for name, task in all_tasks().items() if task.equations is not None])
+def test_nobody_earns_more_than_optimal_control(name):
+    row = Evaluator(get_task(name), 2, 0).evaluate(Random(get_task(name)))
+    assert row["regret_rel"] > 0.0
 
 
 def test_value_is_not_asked_where_the_task_knows_none():

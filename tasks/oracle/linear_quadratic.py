@@ -246,7 +246,8 @@ def _add(
             discount_rate=DISCOUNT_RATE,
             targets=targets,
             reference=reference,
-            # Holding the control for 0.05 s costs 0.1-0.3 % of this continuous-time value without noise, 1 % with.
+            # Along the episodes, holding the control for 0.05 s costs 0.1 % of this continuous-time value on the
+            # oscillator, 2 % on the noisy one and 6.4 % on the chains, in proportion to the interval.
             optimal_value=problem.optimal_value,
             equations=LinearQuadraticEquations(problem, reach, bound),
         )
