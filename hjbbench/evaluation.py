@@ -41,8 +41,10 @@ class Evaluator:
         episodes = self._play(agent, index)
         row = self._summary(agent, episodes)
         if self._optimal is not None:
-            best = np.mean([episode.total for episode in self._play(self._optimal, index)])
-            row["regret_rel"] = float((best - row["return_mean"]) / abs(best))
+            earned, best = (
+                np.mean([episode.total for episode in each]) for each in (episodes, self._play(self._optimal, index))
+            )
+            row["regret_rel"] = float((best - earned) / abs(best))
         return row
 
     def _play(self, agent: Agent | OptimalFeedback, index: int) -> list[_Episode]:
