@@ -41,16 +41,11 @@ class DiffusionEnv(gym.Env):
         dt: float | None = None, render_mode: str | None = None,
     ) -> None:  # fmt: skip
         self.dt = dt0 if dt is None else dt
-        self._substep = dt0 / SUBSTEPS
-        counts = (self.dt / self._substep, horizon_s / self.dt if self.dt > 0 else 0.0)
-        if any(count < 1 - 1e-6 or abs(count - round(count)) > 1e-6 for count in counts):
-            raise UserError(
-                f"{name}: dt is {self.dt}, must be a multiple of {self._substep:g} that divides {horizon_s:g}"
-            )
-        if render_mode is not None:
-            raise UserError(f"{name}: render_mode is {render_mode!r}; this task has no picture")
         self.render_mode = None
-        self._equations, (self._substeps, self._n_steps) = equations, (round(count) for count in counts)
+        no_picture(name, render_mode)
+        self._equations, self._substep = equations, dt0 / SUBSTEPS
+        self._n_steps = n_decisions(name, self.dt, horizon_s, self._substep)
+        self._substeps = round(self.dt / self._substep)
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (equations.state_dim,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (equations.control_dim,), np.float32)
 
@@ -75,6 +70,24 @@ class DiffusionEnv(gym.Env):
 
     def _observe(self) -> np.ndarray:
         return self._state[0].numpy().astype(np.float32)
+
+
+def n_decisions(name: str, dt: float, horizon_s: float, step: float | None = None) -> int:
+    """Decisions per episode; raises UserError for a dt that does not divide it or is no multiple of ``step``."""
+    if not (dt > 0 and _whole(horizon_s / dt) and (step is None or _whole(dt / step))):
+        multiple = "" if step is None else f"be a multiple of {step:g} and "
+        raise UserError(f"{name}: dt is {dt}, must {multiple}divide the episode of {horizon_s:g} s")
+    return round(horizon_s / dt)
+
+
+def _whole(count: float) -> bool:
+    return count > 1 - 1e-6 and abs(count - round(count)) < 1e-6
+
+
+def no_picture(name: str, render_mode: str | None) -> None:
+    """Raise UserError if a picture is wanted of a task that has none."""
+    if render_mode is not None:
+        raise UserError(f"{name}: render_mode is {render_mode!r}; this task has no picture")
 
 
 def at_least(dim: int, least: int, name: str) -> int:

@@ -13,10 +13,9 @@ from scipy import linalg
 from torch import Tensor
 
 from hjbbench.equations import Equations
-from hjbbench.errors import UserError
 from hjbbench.protocol import Reference, Task
 from hjbbench.registry import add_task
-from tasks.oracle.environment import at_least
+from tasks.oracle.environment import at_least, n_decisions, no_picture
 
 DT0_S = 0.05
 HORIZON_S = 5.0
@@ -192,13 +191,9 @@ class LinearQuadraticEnv(gym.Env):
         dt: float | None = None, render_mode: str | None = None,
     ) -> None:  # fmt: skip
         self.dt = DT0_S if dt is None else dt
-        n_steps = HORIZON_S / self.dt if self.dt > 0 else 0.0
-        if n_steps < 1 or abs(n_steps - round(n_steps)) > 1e-6:
-            raise UserError(f"{name}: dt is {self.dt}, must divide the episode of {HORIZON_S:g} s")
-        if render_mode is not None:
-            raise UserError(f"{name}: render_mode is {render_mode!r}; this task has no picture")
         self.render_mode = None
-        self._n_steps = round(n_steps)
+        no_picture(name, render_mode)
+        self._n_steps = n_decisions(name, self.dt, HORIZON_S)
         self._plant, self._moved, self._bound = problem.sample(self.dt), list(moved), bound
         self._size, n_controls = problem.control.shape
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (self._size,), np.float32)
