@@ -8,13 +8,15 @@ import gymnasium as gym
 from stable_baselines3 import SAC
 
 from baselines.sb3 import Sb3Agent
+from baselines.settings import check
+from baselines.soft_actor_critic import FIRST_TEMPERATURE
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
 
 
 @dataclass(frozen=True)
 class SacConfig:
-    """Stable-Baselines3's own defaults; the discount is the task's."""
+    """Stable-Baselines3's own defaults but for the first temperature; the discount is the task's."""
 
     learning_rate: float = 3e-4
     buffer_size: int = 1_000_000
@@ -24,6 +26,10 @@ class SacConfig:
     train_freq: int = 1
     gradient_steps: int = 1
     net_arch: tuple[int, ...] = (256, 256)
+    first_temperature: float = FIRST_TEMPERATURE
+
+    def __post_init__(self) -> None:
+        check(self, zero=("learning_starts",))
 
 
 @agent("sac", config=SacConfig())
@@ -42,6 +48,7 @@ class Sac(Sb3Agent):
             gamma=task.discount,
             train_freq=config.train_freq,
             gradient_steps=config.gradient_steps,
+            ent_coef=f"auto_{config.first_temperature}",
             policy_kwargs={"net_arch": list(config.net_arch)},
             seed=seed,
             device="cpu",

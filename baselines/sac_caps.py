@@ -8,7 +8,7 @@ import gymnasium as gym
 
 from baselines.caps import Caps
 from baselines.settings import check
-from baselines.soft_actor_critic import SoftActorCritic, SoftActorCriticConfig
+from baselines.soft_actor_critic import FIRST_TEMPERATURE, SoftActorCritic, SoftActorCriticConfig
 from baselines.soft_agent import SoftActorCriticAgent
 from baselines.warmup import STEPS
 from hjbbench.protocol import Task
@@ -17,7 +17,7 @@ from hjbbench.registry import agent
 
 @dataclass(frozen=True)
 class SacCapsConfig:
-    """SAC as Stable-Baselines3 has it, the penalty's weights as published; the discount is the task's."""
+    """SAC as ``sac`` has it, the penalty's weights as published; the discount is the task's."""
 
     warmup_steps: int = STEPS
     """The shared warm-up."""
@@ -25,6 +25,7 @@ class SacCapsConfig:
     learning_rate: float = 3e-4
     tau: float = 0.005
     batch_size: int = 256
+    first_temperature: float = FIRST_TEMPERATURE
     caps_temporal: float = Caps.temporal
     caps_spatial: float = Caps.spatial
     caps_noise: float = Caps.noise
@@ -43,7 +44,12 @@ class SacCaps(SoftActorCriticAgent):
             self.obs_dim,
             self.action_dim,
             SoftActorCriticConfig(
-                task.discount, -float(self.action_dim), config.hidden, config.learning_rate, config.tau
+                task.discount,
+                -float(self.action_dim),
+                config.hidden,
+                config.learning_rate,
+                config.tau,
+                first_temperature=config.first_temperature,
             ),
             Caps(config.caps_temporal, config.caps_spatial, config.caps_noise),
         )

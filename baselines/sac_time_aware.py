@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from baselines.sb3 import Sb3Agent
 from baselines.settings import check
+from baselines.soft_actor_critic import FIRST_TEMPERATURE
 from hjbbench.protocol import Task
 from hjbbench.registry import agent, get_task
 
@@ -43,7 +44,7 @@ class TimedReplayBuffer(ReplayBuffer):
 
 @dataclass(frozen=True)
 class SacTimeAwareConfig:
-    """Stable-Baselines3's defaults at the task's own dt; the rest follows from the time a decision is held."""
+    """The settings of ``sac`` at the task's own dt; the rest follows from the time a decision is held."""
 
     learning_rate: float = 3e-4
     buffer_size: int = 1_000_000
@@ -52,6 +53,7 @@ class SacTimeAwareConfig:
     tau: float = 0.005
     """Polyak rate of the target critics per decision at the task's own dt: at any dt they lag by the same seconds."""
     net_arch: tuple[int, ...] = (256, 256)
+    first_temperature: float = FIRST_TEMPERATURE
 
     def __post_init__(self) -> None:
         check(self)
@@ -72,6 +74,7 @@ class SacTimeAware(Sb3Agent):
             batch_size=config.batch_size,
             tau=-math.expm1(ratio * math.log1p(-config.tau)),
             gamma=task.discount,
+            ent_coef=f"auto_{config.first_temperature}",
             replay_buffer_class=TimedReplayBuffer,
             replay_buffer_kwargs={"discount_rate": task.discount_rate, "dt": task.dt},
             policy_kwargs={"net_arch": list(config.net_arch)},

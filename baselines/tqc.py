@@ -9,6 +9,7 @@ from sb3_contrib import TQC
 
 from baselines.sb3 import Sb3Agent
 from baselines.settings import check
+from baselines.soft_actor_critic import FIRST_TEMPERATURE
 from baselines.warmup import STEPS, ShortEpisodes
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
@@ -16,7 +17,7 @@ from hjbbench.registry import agent
 
 @dataclass(frozen=True)
 class TqcConfig:
-    """sb3-contrib's defaults; the discount is the task's."""
+    """sb3-contrib's defaults but for warm-up and first temperature; the discount is the task's."""
 
     learning_rate: float = 3e-4
     buffer_size: int = 1_000_000
@@ -26,6 +27,7 @@ class TqcConfig:
     tau: float = 0.005
     dropped_quantiles: int = 2
     """Highest quantiles dropped per critic, against overestimation."""
+    first_temperature: float = FIRST_TEMPERATURE
 
     def __post_init__(self) -> None:
         check(self, zero=("learning_starts", "dropped_quantiles"))
@@ -46,6 +48,7 @@ class Tqc(Sb3Agent):
             tau=config.tau,
             top_quantiles_to_drop_per_net=config.dropped_quantiles,
             gamma=task.discount,
+            ent_coef=f"auto_{config.first_temperature}",
             seed=seed,
             device="cpu",
         )
