@@ -19,9 +19,9 @@ from baselines.replay import Batch
 from hjbbench.compiling import compiled
 
 FIRST_TEMPERATURE = 0.1
-"""Of the SACs with one update per decision and a learning rate of 3e-4. From 1, where Stable-Baselines3 starts, it needs
-8,000 updates to fall to a tenth, and until then entropy outweighs the reward: -79 to 42 on half-cheetah after 25,000
-decisions, where published SACs have 1,533 to 4,403."""
+"""Of the SACs with one update per decision and a learning rate of 3e-4. From 1, where Stable-Baselines3 starts, it
+needs 8,000 updates to fall to a tenth, and until then entropy outweighs the reward: -79 to 42 on half-cheetah after
+25,000 decisions, where published SACs have 1,533 to 4,403."""
 
 
 @dataclass(frozen=True)
