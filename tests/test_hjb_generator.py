@@ -35,7 +35,8 @@ def ou_replay(n: int, dts: tuple[float, ...], rng: np.random.Generator) -> Repla
 
 
 def fitted(replay: Replay, dt: float, n_updates: int, **settings) -> LearnedGenerator:
-    generator = LearnedGenerator(1, 1, dt, None, HJBConfig(**settings), torch.Generator().manual_seed(1))
+    obs_dim = replay[:1].state.shape[1]
+    generator = LearnedGenerator(obs_dim, 1, dt, None, HJBConfig(**settings), torch.Generator().manual_seed(1))
     generator.look(replay)
     generator.fit(replay, n_updates)
     generator.judge(replay)
@@ -119,6 +120,22 @@ def test_the_noise_variance_keeps_still_while_it_is_learned() -> None:
         variances.append(generator.scale(*grid()).square().mean().item())
     # The newest weights alone move it by 4 to 5 %.
     assert np.std(variances) < 0.025 * np.mean(variances)
+
+
+def test_noise_that_is_the_same_everywhere_is_one_number_and_other_noise_is_not() -> None:
+    """dx = -x dt + g(x) dW with g = 0.5 on the first coordinate and 0.3 exp(x_2) on the second."""
+    rng, dt = np.random.default_rng(0), 0.05
+    replay = Replay(2, 1, torch.device("cpu"))
+    for _ in range(4000):
+        state, action = rng.uniform(-1, 1, 2).astype(np.float32), rng.uniform(-1, 1, 1).astype(np.float32)
+        scale = np.array([0.5, 0.3 * np.exp(state[1])])
+        after = state - dt * state + np.sqrt(dt) * scale * rng.normal(size=2)
+        replay.add(state, action, after.astype(np.float32), float(-state @ state), False, dt)
+    generator = fitted(replay, dt, 1500)
+    assert generator.uniform.tolist() == [True, False]
+    scale = generator.scale(torch.tensor([[0.9, -0.8], [-0.9, 0.0], [0.0, 0.8]]), torch.zeros(3, 1))
+    assert scale[:, 0].tolist() == pytest.approx([0.5] * 3, rel=0.05)
+    assert scale[:, 1].tolist() == pytest.approx([0.135, 0.3, 0.668], rel=0.25)
 
 
 def test_bimodal_jumps_keep_drift_and_covariance(jump: LearnedGenerator) -> None:

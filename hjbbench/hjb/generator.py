@@ -40,6 +40,10 @@ REWARD_WEIGHT = 4.0
 """The reward's share of the loss over that of a coordinate of the state: one among many, it would hardly be learned."""
 MOST_JUDGED = 20_000
 """Held-out transitions, none twice, by which the linear map and the scale are judged at most."""
+LEAST_NATS = 0.08
+"""Log-likelihood per transition from which a scale that depends on state and action is worth more than one number. It
+is judged by the errors it was taught on: on lqr-d8, where the noise is the same everywhere, it gains 0.02 to 0.04 by
+learning them by heart, and the variance is off by -8 to 15 % where the policy goes. On robots it gains 0.24 to 1.3."""
 LEAST_GAIN = 0.02
 """Relative gain in held-out energy score from which the diffusion is worth its network calls."""
 
@@ -185,9 +189,16 @@ class LearnedGenerator(GeneratorLaw):
         variance = error.square().mean(0)
         error_now = variance.sqrt() + LEAST_ERROR
         self.error[:-1] = torch.where(self.linear.used, error_now, self.error[:-1])  # no average of the network's
-        expected = (2 * self._log_error(x)[:, :-1]).exp().mean(0)
-        self.log_excess.copy_(0.5 * ((variance + 1e-12) / expected).log())
+        self._judge_scale(error, self._log_error(x)[:, :-1])
         self._judge_residual(replay)
+
+    def _judge_scale(self, error: Tensor, log_error: Tensor) -> None:
+        """Bring the scale to the errors' variance, and use one number for a coordinate where that forecasts as well."""
+        variance = error.square().mean(0) + 1e-12
+        self.log_excess.copy_(0.5 * (variance / (2 * log_error).exp().mean(0)).log())
+        self.log_uniform.copy_(0.5 * variance.log())
+        nats = (0.5 * (error * (-log_error).exp()).square() + log_error).mean(0)
+        self.uniform.copy_(0.5 + self.log_uniform - nats < LEAST_NATS)
 
     def _judge_linear(self, replay: Replay) -> tuple[Tensor, Tensor]:
         """Fit the linear map and decide where to use it; inputs (n, n_in) and held-out errors (n, obs_dim) then."""

@@ -59,6 +59,7 @@ class GeneratorLaw:
         self.rate_mean, self.spread = zeros, zeros + 1
         self.error = zeros + 1
         self.log_excess = zeros[:-1].clone()
+        self.uniform, self.log_uniform = zeros[:-1] > 0, zeros[:-1].clone()
         self.low, self.high = zeros[:-1] - math.inf, zeros[:-1] + math.inf
         self.exit_reward = zeros[0]
         self.residual_calls = config.residual_calls if config.residual == "diffusion" else 0
@@ -83,7 +84,7 @@ class GeneratorLaw:
         return self.error.log() + 3.0 * torch.tanh((scale_net or self.scale_net)(x)[0])
 
     def _log_scale(self, x: Tensor) -> Tensor:
-        return self._log_error(x)[..., :-1] + self.log_excess
+        return torch.where(self.uniform, self.log_uniform, self._log_error(x)[..., :-1] + self.log_excess)
 
     def _in_blocks(self, x: Tensor) -> Tensor:
         """Rows (n, k) to (members, ceil(n / members), k): block e is member e's; the last row pads."""
@@ -176,6 +177,8 @@ class GeneratorLaw:
         "spread",
         "error",
         "log_excess",
+        "uniform",
+        "log_uniform",
         "low",
         "high",
         "exit_reward",
