@@ -11,9 +11,9 @@ import numpy as np
 
 from hjbbench.environment import checked_action
 from hjbbench.errors import Diverged
+from hjbbench.greedy import Exact, Greedy
 from hjbbench.metrics.smoothness import smoothness
 from hjbbench.metrics.value_error import relative_l2
-from hjbbench.optimal import OptimalFeedback
 from hjbbench.protocol import Agent, Task
 from hjbbench.seeding import derive_seed
 
@@ -32,7 +32,7 @@ class Evaluator:
         self.task = task
         self.seed = seed
         self._envs = [task.make(dt=task.dt) for _ in range(n_episodes)]
-        self._optimal = None if task.equations is None else OptimalFeedback(task.equations)
+        self._optimal = None if task.equations is None else Greedy(task.equations, task.dt, Exact(task.equations))
         self.n_evaluations = 0
 
     def evaluate(self, agent: Agent) -> dict[str, float | None]:
@@ -41,13 +41,11 @@ class Evaluator:
         episodes = self._play(agent, index)
         row = self._summary(agent, episodes)
         if self._optimal is not None:
-            earned, best = (
-                np.mean([episode.total for episode in each]) for each in (episodes, self._play(self._optimal, index))
-            )
-            row["regret_rel"] = float((best - earned) / abs(best))
+            best = _returns(self._play(self._optimal, index)).mean()
+            row["regret_rel"] = float((best - _returns(episodes).mean()) / abs(best))
         return row
 
-    def _play(self, agent: Agent | OptimalFeedback, index: int) -> list[_Episode]:
+    def _play(self, agent: Agent | Greedy, index: int) -> list[_Episode]:
         """The episodes of one evaluation."""
         seeds = [derive_seed(self.task.name, self.seed, "evaluation", index, k) for k in range(len(self._envs))]
         episodes = [_Episode(env, seed) for env, seed in zip(self._envs, seeds, strict=True)]
@@ -65,7 +63,7 @@ class Evaluator:
             env.close()
 
     def _summary(self, agent: Agent, episodes: list[_Episode]) -> dict[str, float | None]:
-        returns = np.array([episode.total for episode in episodes])
+        returns = _returns(episodes)
         if not np.isfinite(returns).all():
             raise Diverged("an evaluation episode left the finite numbers")
         row: dict[str, float | None] = {
@@ -124,6 +122,10 @@ class _Episode:
         self.over = terminated or truncated
         if self.over:
             self.metrics = info.get("episode_metrics", {})
+
+
+def _returns(episodes: Sequence[_Episode]) -> np.ndarray:
+    return np.array([episode.total for episode in episodes])
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

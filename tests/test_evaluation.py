@@ -11,7 +11,8 @@ import pytest
 from hjbbench.environment import TrainingEnv
 from hjbbench.errors import Diverged
 from hjbbench.evaluation import Evaluator
-from hjbbench.registry import all_tasks, get_task
+from hjbbench.greedy import Exact, Greedy
+from hjbbench.registry import all_tasks, get_agent, get_task
 from hjbbench.seeding import derive_seed
 from tasks.oracle.linear_quadratic import oscillator_problem
 
@@ -29,16 +30,6 @@ class Feedback:
 
     def value(self, obs):
         return oscillator_problem(0.0).optimal_value(obs)
-
-
-class Random:
-    """Uniformly random actions."""
-
-    def __init__(self, task) -> None:
-        self.rng, self.size = np.random.default_rng(0), task.equations.control_dim
-
-    def act(self, obs, *, deterministic=True):
-        return self.rng.uniform(-1, 1, (len(obs), self.size))
 
 
 def test_same_seed_same_episodes_for_every_agent_and_fresh_ones_next_time():
@@ -82,10 +73,19 @@ def test_regret_is_what_optimal_control_earns_more_in_the_same_episodes():
     assert timid["regret_rel"] > 0.01
 
 
+def test_regret_is_against_the_task_s_reference_where_controls_are_two():
+    task = get_task("oracle/double-integrator")  # near its target the gradient alone chooses the wrong one of the two
+    best = Greedy(task.equations, task.dt, Exact(task.equations))
+    row = Evaluator(task, 20, 0).evaluate(best)
+    assert row["regret_rel"] == 0.0
+    assert row["return_mean"] == pytest.approx(task.reference.reference, rel=0.15)
+
+
 @pytest.mark.parametrize("name", [name for name, task in all_tasks().items() if task.equations is not None])
 def test_nobody_earns_more_than_optimal_control(name):
-    row = Evaluator(get_task(name), 2, 0).evaluate(Random(get_task(name)))
-    assert row["regret_rel"] > 0.0
+    task, random = get_task(name), get_agent("random")
+    agent = random.factory(task, task.make(), random.config, 0)
+    assert Evaluator(task, 2, 0).evaluate(agent)["regret_rel"] > 0.0
 
 
 def test_value_is_not_asked_where_the_task_knows_none():

@@ -11,13 +11,14 @@ import torch
 
 from hjbbench.equations import maximiser
 from hjbbench.errors import UserError
+from hjbbench.greedy import Exact, Greedy
 from hjbbench.hjb.flow import HamiltonianFlow
 from hjbbench.planning import load_suite, plan
 from hjbbench.registry import get_agent, get_task
 from hjbbench.runner import execute
-from hjbbench.solvers.errors import Exact, Yardstick, regret
+from hjbbench.solvers.errors import Yardstick, regret
 from hjbbench.solvers.grid import Grid, GridConfig, memory_mb
-from hjbbench.solvers.known import Greedy, KnownDynamics
+from hjbbench.solvers.known import KnownDynamics
 from hjbbench.solvers.quadratic_flow import QuadraticFlow, QuadraticFlowConfig
 from hjbbench.solvers.solver import check_step
 from hjbbench.solvers.value_flow import ValueFlow, ValueFlowConfig

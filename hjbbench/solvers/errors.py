@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hjbbench.equations import Equations, hold_step
-from hjbbench.solvers.known import Greedy, Value
+from hjbbench.greedy import Exact, Greedy, Value
 
 N_STATES = 2000
 N_PATHS = 512
@@ -85,16 +85,3 @@ def _earned(equations: Equations, policy: Greedy, start: Tensor, dt: float, hori
         if not alive.any():
             return total
     return total + math.exp(-equations.discount_rate * n_steps * dt) * alive * equations.value(state)
-
-
-class Exact:
-    """The exact solution as a solver's, in the caller's precision."""
-
-    def __init__(self, equations: Equations) -> None:
-        self._equations = equations
-
-    def value(self, state: Tensor) -> Tensor:
-        return self._equations.value(state).to(state)
-
-    def gradient(self, state: Tensor) -> Tensor:
-        return self._equations.gradient(state).to(state)

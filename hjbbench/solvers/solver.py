@@ -16,9 +16,9 @@ import torch
 
 from hjbbench.equations import Equations
 from hjbbench.errors import Diverged, UserError
+from hjbbench.greedy import Greedy, Value
 from hjbbench.protocol import Clock, Task
 from hjbbench.solvers.errors import Yardstick, profile, regret
-from hjbbench.solvers.known import Greedy, Value
 
 RECORDS = 20
 """Rows of diagnostics per run."""
@@ -94,10 +94,7 @@ class Solver:
 
     def act(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
         """The greedy control over its bound, for (obs_dim,) or (n, obs_dim)."""
-        state = torch.as_tensor(obs, dtype=torch.float32)
-        control = Greedy(self.equations, self.dt, self.solution).control(state.view(-1, state.shape[-1]))
-        action = (control / self.equations.control_bound).clamp(-1, 1)
-        return action.view(*state.shape[:-1], -1).numpy().astype(np.float32)
+        return Greedy(self.equations, self.dt, self.solution).act(obs)
 
     def state_dict(self) -> dict[str, Any]:
         raise NotImplementedError

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from hjbbench.equations import Equations, noisy_directions
+from hjbbench.greedy import Greedy, Value
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.flow import HamiltonianFlow
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
-from hjbbench.solvers.known import Greedy, KnownDynamics, Value
+from hjbbench.solvers.known import KnownDynamics
 from hjbbench.solvers.network_solver import NetworkConfig, NetworkSolver
 from hjbbench.solvers.solver import known
 
