@@ -11,6 +11,7 @@ import numpy as np
 from hjbbench.errors import UserError
 from hjbbench.protocol import Reference, Task
 from hjbbench.registry import add_task
+from tasks.oracle.environment import n_decisions
 from tasks.oracle.pendulum import optimal_value
 
 DT0_S = 0.05
@@ -35,16 +36,11 @@ class PendulumEnv(gym.Env):
 
     def __init__(self, dt: float | None = None, render_mode: str | None = None) -> None:
         self.dt = DT0_S if dt is None else dt
-        substeps = self.dt / PHYSICS_STEP_S
-        n_steps = HORIZON_S / self.dt if self.dt > 0 else 0.0
-        if substeps < 1 or any(abs(x - round(x)) > 1e-6 for x in (substeps, n_steps)):
-            raise UserError(
-                f"control/pendulum: dt is {self.dt}, must be a multiple of {PHYSICS_STEP_S} that divides {HORIZON_S:g}"
-            )
+        self._n_steps = n_decisions("control/pendulum", self.dt, HORIZON_S, PHYSICS_STEP_S)
+        self._substeps = round(self.dt / PHYSICS_STEP_S)
         if render_mode not in (None, "rgb_array"):
             raise UserError(f"control/pendulum: render_mode is {render_mode!r}, must be rgb_array")
         self.render_mode = render_mode
-        self._substeps, self._n_steps = round(substeps), round(n_steps)
         self._picture: gym.Env | None = None
         high = np.array([1.0, 1.0, self.MAX_SPEED], np.float32)
         self.observation_space = gym.spaces.Box(-high, high, dtype=np.float32)

@@ -286,6 +286,7 @@ def test_replay_keeps_the_newest_and_its_columns():
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
+        ("sac", {"first_temperature": 0.0}, "first_temperature is 0.0, must be above 0"),
         ("sac-caps", {"tau": -0.1}, "tau is -0.1, must be at least 0"),
         ("ct-sac", {"batch_size": 0}, "batch_size is 0, must be above 0"),
         ("tqc", {"learning_rate": math.nan}, "learning_rate is nan, must be a finite number"),

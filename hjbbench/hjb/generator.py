@@ -180,28 +180,28 @@ class LearnedGenerator(GeneratorLaw):
 
     @torch.no_grad()
     def judge(self, replay: Replay) -> None:
-        """Use the linear map where the network knows nothing better, and the diffusion where the normal law is worse.
+        """Use what forecasts held-out transitions best: of the drift, of the scale and of the residual's law."""
+        self._judge_scale(*self._judge_linear(replay))
+        self._judge_residual(replay)
 
-        Between the two, the scale is brought to the variance of the held-out errors: a likelihood's scale is off by a
-        few per cent, from the noise of gradients, and what a noisy plant earns goes with its square.
+    def _judge_scale(self, x: Tensor, error: Tensor) -> None:
+        """Bring the scale to the errors' variance, and use one number for a coordinate where that forecasts as well.
+
+        A likelihood's scale is off by a few per cent, from the noise of gradients, and what a noisy plant earns goes
+        with its square.
         """
-        x, error = self._judge_linear(replay)
         variance = error.square().mean(0)
         error_now = variance.sqrt() + LEAST_ERROR
         self.error[:-1] = torch.where(self.linear.used, error_now, self.error[:-1])  # no average of the network's
-        self._judge_scale(error, self._log_error(x)[:, :-1])
-        self._judge_residual(replay)
-
-    def _judge_scale(self, error: Tensor, log_error: Tensor) -> None:
-        """Bring the scale to the errors' variance, and use one number for a coordinate where that forecasts as well."""
-        variance = error.square().mean(0) + 1e-12
+        log_error = self._log_error(x)[:, :-1]
+        variance = variance + 1e-12
         self.log_excess.copy_(0.5 * (variance / (2 * log_error).exp().mean(0)).log())
         self.log_uniform.copy_(0.5 * variance.log())
         nats = (0.5 * (error * (-log_error).exp()).square() + log_error).mean(0)
         self.uniform.copy_(0.5 + self.log_uniform - nats < LEAST_NATS)
 
     def _judge_linear(self, replay: Replay) -> tuple[Tensor, Tensor]:
-        """Fit the linear map and decide where to use it; inputs (n, n_in) and held-out errors (n, obs_dim) then."""
+        """Fit the linear map, use it where the network knows nothing better; inputs (n, n_in), errors (n, obs_dim)."""
         fold = self.folds.of(replay.size, self._rng.device)
         data = replay[: len(fold)]
         x, factor = self._inputs(data.state, data.action, data.dt), self._factor(data)
