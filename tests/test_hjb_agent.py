@@ -16,6 +16,7 @@ from hjbbench.errors import Diverged, UserError
 from hjbbench.hjb import valuation
 from hjbbench.hjb.agent import DiffusionHJB
 from hjbbench.hjb.config import HJBConfig
+from hjbbench.planning import load_suite, plan
 from hjbbench.protocol import Reference, Task
 from hjbbench.registry import get_agent
 
@@ -240,6 +241,15 @@ def test_values_are_sampled_until_they_are_precise(
     value = agent.value(np.zeros((200, 2)))
     assert len(asked) in rounds  # noise / 10 / sqrt(5 rounds) is to be 2 %
     assert abs(value.mean() - 10) < 0.1 * noise
+
+
+@pytest.mark.parametrize("suite", ["standard", "dt-quarter", "oracle-learned"])
+def test_where_values_are_compared_rollouts_leave_the_critic_no_say(suite: str) -> None:
+    """The critic counts exploration, several times the value of a chain: it may weigh e^-7 at the end of a rollout."""
+    specs = [spec for spec in plan(load_suite(suite))[0] if spec.agent == "diffusion-hjb"]
+    tasks = [task for spec in specs if (task := spec.resolve()[0]).optimal_value]
+    assert tasks
+    assert all(valuation.STEPS_MAX * task.discount_rate * task.dt > 7 for task in tasks)
 
 
 def test_nothing_is_worth_anything_before_the_first_fit() -> None:
