@@ -138,24 +138,6 @@ def test_noise_that_is_the_same_everywhere_is_one_number_and_other_noise_is_not(
     assert scale[:, 1].tolist() == pytest.approx([0.135, 0.3, 0.668], rel=0.25)
 
 
-def test_what_persists_from_decision_to_decision_is_no_noise() -> None:
-    """ds = (h - s) dt + 0.05 dW: the unseen h, +-1 for a second, makes nine tenths of the errors' variance."""
-    rng, dt = np.random.default_rng(0), 0.05
-    replay = Replay(1, 1, torch.device("cpu"))
-    for _ in range(150):
-        hidden, state = rng.choice([-1.0, 1.0]), rng.uniform(-1, 1, 1)
-        for _ in range(20):
-            after = state + dt * (hidden - state) + 0.05 * math.sqrt(dt) * rng.normal(size=1)
-            replay.add(state, rng.uniform(-1, 1, 1), after, 0.0, False, dt)
-            state = after
-        replay.end_episode()
-    generator = fitted(replay, dt, 500, width=64)
-    z, _ = generator.residuals(replay, 2000)
-    state, action = grid()
-    assert 0.8 < z.std() < 1.2  # the scale of the errors knows both
-    assert generator.scale(state.clamp(-1, 1), action).mean().item() == pytest.approx(0.05, rel=0.25)
-
-
 def test_bimodal_jumps_keep_drift_and_covariance(jump: LearnedGenerator) -> None:
     state, action = grid()
     with torch.no_grad():

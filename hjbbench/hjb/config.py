@@ -77,13 +77,12 @@ class HJBConfig:
     policy_lr: float = 1e-3
     policy_first_updates: int = 500
     """Critic updates when the warm-up ends."""
-    policy_average: float = 0.003
-    """Least averaging rate, per policy update, of the weights that act deterministically."""
+    policy_average: float = 0.01
+    """Averaging rate, per policy update, of the weights that act deterministically."""
     temperature_lr: float = 3e-3
     """Faster than the policy: a temperature too high for long drowns the reward."""
-    entropy: float = -2.0
-    """Target entropy per action dimension, in nats of actions in [-1, 1]. Where full throttle is best, the mean action
-    falls short of it, and more so the higher the entropy."""
+    entropy: float = -0.33
+    """Target entropy per action dimension, in nats of actions in [-1, 1]."""
     temperature: float = 0.01
     """First price of a nat per decision, over the range of rewards per decision."""
     gradient_norm: float = 1e3

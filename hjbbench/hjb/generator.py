@@ -18,7 +18,7 @@ from torch import Tensor
 from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import paired_noise
-from hjbbench.hjb.folds import BLOCK, Folds
+from hjbbench.hjb.folds import Folds
 from hjbbench.hjb.law import GeneratorLaw
 from hjbbench.hjb.networks import adamw, follow
 from hjbbench.hjb.replay import Batch, Replay
@@ -44,8 +44,6 @@ LEAST_NATS = 0.08
 """Log-likelihood per transition from which a scale that depends on state and action is worth more than one number. It
 is judged by the errors it was taught on: on lqr-d8, where the noise is the same everywhere, it gains 0.02 to 0.04 by
 learning them by heart, and the variance is off by -8 to 15 % where the policy goes. On robots it gains 0.24 to 1.3."""
-LEAST_NOISE = 1e-4
-"""Of the errors' variance, that noise is taken to make up at least."""
 LEAST_GAIN = 0.02
 """Relative gain in held-out energy score from which the diffusion is worth its network calls."""
 
@@ -183,9 +181,7 @@ class LearnedGenerator(GeneratorLaw):
     @torch.no_grad()
     def judge(self, replay: Replay) -> None:
         """Use what forecasts held-out transitions best: of the drift, of the scale and of the residual's law."""
-        x, error = self._judge_linear(replay)
-        self._judge_scale(x, error)
-        self._judge_noise(error)
+        self._judge_scale(*self._judge_linear(replay))
         self._judge_residual(replay)
 
     def _judge_scale(self, x: Tensor, error: Tensor) -> None:
@@ -203,17 +199,6 @@ class LearnedGenerator(GeneratorLaw):
         self.log_uniform.copy_(0.5 * variance.log())
         nats = (0.5 * (error * (-log_error).exp()).square() + log_error).mean(0)
         self.uniform.copy_(0.5 + self.log_uniform - nats < LEAST_NATS)
-
-    def _judge_noise(self, error: Tensor) -> None:
-        """What persists from one decision to the next is an error of the model; the rest is noise.
-
-        Noise has the variance of half the mean square difference of successive errors (von Neumann, Annals of
-        Mathematical Statistics 12, 1941); rollouts that draw the model's errors anew at every decision go astray.
-        """
-        error = error.view(-1, BLOCK, self.obs_dim)
-        noise = (error[:, 1:] - error[:, :-1]).square().mean((0, 1)) / 2
-        share = noise / (error.square().mean((0, 1)) + 1e-12)
-        self.log_noise_share.copy_(0.5 * share.clamp(LEAST_NOISE, 1.0).log())
 
     def _judge_linear(self, replay: Replay) -> tuple[Tensor, Tensor]:
         """Fit the linear map, use it where the network knows nothing better; inputs (n, n_in), errors (n, obs_dim)."""

@@ -59,7 +59,6 @@ class GeneratorLaw:
         self.rate_mean, self.spread = zeros, zeros + 1
         self.error = zeros + 1
         self.log_excess = zeros[:-1].clone()
-        self.log_noise_share = zeros[:-1].clone()
         self.uniform, self.log_uniform = zeros[:-1] > 0, zeros[:-1].clone()
         self.low, self.high = zeros[:-1] - math.inf, zeros[:-1] + math.inf
         self.exit_reward = zeros[0]
@@ -85,12 +84,7 @@ class GeneratorLaw:
         return self.error.log() + 3.0 * torch.tanh((scale_net or self.scale_net)(x)[0])
 
     def _log_scale(self, x: Tensor) -> Tensor:
-        """Of the standard deviation of held-out errors, noise and the model's own."""
         return torch.where(self.uniform, self.log_uniform, self._log_error(x)[..., :-1] + self.log_excess)
-
-    def _log_noise(self, x: Tensor) -> Tensor:
-        """Of the standard deviation of the noise alone."""
-        return self._log_scale(x) + self.log_noise_share
 
     def _in_blocks(self, x: Tensor) -> Tensor:
         """Rows (n, k) to (members, ceil(n / members), k): block e is member e's; the last row pads."""
@@ -110,7 +104,7 @@ class GeneratorLaw:
             return torch.zeros_like(noise)
         x = self._inputs(state, action, self.dt)
         z = self.residual.sample(noise, x, self.residual_calls)
-        return math.sqrt(self.dt) * self.spread[:-1] * self._log_noise(x).exp() * z
+        return math.sqrt(self.dt) * self.spread[:-1] * self._log_scale(x).exp() * z
 
     def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
         """One decision of every row, each under one member; row blocks of equal size belong to the same member.
@@ -139,7 +133,7 @@ class GeneratorLaw:
     def scale(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
         """Diagonal g with Cov[ds] = g^2 dt, (n, obs_dim)."""
         dt = self.dt if dt is None else dt
-        return self._log_noise(self._inputs(state, action, dt)).exp() * self.spread[:-1]
+        return self._log_scale(self._inputs(state, action, dt)).exp() * self.spread[:-1]
 
     def covariance(self, state: Tensor, action: Tensor, dt: float | None = None, n_samples: int = 256) -> Tensor:
         """Cov[ds]/dt, (n, obs_dim, obs_dim): diagonal for normal residuals, from ``n_samples`` draws otherwise."""
@@ -183,7 +177,6 @@ class GeneratorLaw:
         "spread",
         "error",
         "log_excess",
-        "log_noise_share",
         "uniform",
         "log_uniform",
         "low",

@@ -22,9 +22,6 @@ from hjbbench.hjb.value import Critic
 
 LEAST_STD = 1e-2
 """Of an action before squashing: a density that stays finite."""
-EARLY_SHARE = 0.1
-"""The averaged weights look back over this share of all updates, until that is 1 / ``policy_average``: a policy that
-changes fast is averaged over little."""
 DUAL_LR = 1e-2
 """Step of the smoothness weight's logarithm: a factor of e in about a hundred updates."""
 DUAL_SPAN = 4.0
@@ -68,7 +65,6 @@ class Policy:
         self.optimiser = adamw(self.net.parameters(), config.policy_lr)
         self.optimiser.add_param_group({"params": [self.log_temperature], "lr": config.temperature_lr})
         self.gradient_norm = torch.zeros((), device=rng.device)
-        self.n_updates = 0
         self._look_ahead = self._follow
 
     def compile(self) -> None:
@@ -148,8 +144,7 @@ class Policy:
         self.log_temperature.grad = self.temperature * (result.entropy.detach() - self.config.entropy * self.action_dim)
         self.gradient_norm = nn.utils.clip_grad_norm_(weights, self.config.gradient_norm)
         self.optimiser.step()
-        self.n_updates += 1
-        follow(self.average, self.net, max(self.config.policy_average, min(1.0, 1 / (EARLY_SHARE * self.n_updates))))
+        follow(self.average, self.net, self.config.policy_average)
         return result
 
     def state_dict(self) -> dict[str, Any]:
@@ -158,7 +153,6 @@ class Policy:
             "average": self.average.state_dict(),
             "log_temperature": self.log_temperature.detach(),
             "log_weight": self.log_weight,
-            "n_updates": self.n_updates,
             "optimiser": self.optimiser.state_dict(),
         }
 
@@ -167,5 +161,5 @@ class Policy:
         self.average.load_state_dict(state["average"])
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
-        self.log_weight, self.n_updates = state["log_weight"], state["n_updates"]
+        self.log_weight = state["log_weight"]
         self.optimiser.load_state_dict(state["optimiser"])
