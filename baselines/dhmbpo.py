@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.adam import Adam
 from baselines.homoscedastic import HomoscedasticEnsemble
 from baselines.networks import SquashedGaussian
 from baselines.off_policy import OffPolicyAgent
 from baselines.settings import check
 from baselines.value_expansion import BoundedCritic, expand, rollout
 from baselines.warmup import STEPS
+from hjbbench.adam import Adam
 from hjbbench.compiling import compiled
 from hjbbench.errors import UserError
 from hjbbench.protocol import Clock, Task

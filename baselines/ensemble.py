@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.adam import Adam
 from baselines.networks import EnsembleMLP, Learner
+from hjbbench.adam import Adam
 from hjbbench.compiling import compiled
 
 WEIGHT_DECAY = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)

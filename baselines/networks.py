@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.adam import Adam
+from hjbbench.adam import Adam
 
 LOG_STD_RANGE = (-20.0, 2.0)
 """Range of the policy's log standard deviation before squashing, as in Haarnoja et al. 2018."""

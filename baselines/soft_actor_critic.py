@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.adam import Adam
 from baselines.backprop import forward, input_gradient, parameter_gradients
 from baselines.networks import EnsembleMLP, Learner, Squashed, SquashedGaussian
 from baselines.replay import Batch
+from hjbbench.adam import Adam
 from hjbbench.compiling import compiled
 
 FIRST_TEMPERATURE = 0.1

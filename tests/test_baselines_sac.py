@@ -13,7 +13,6 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-from baselines.adam import Adam
 from baselines.backprop import forward
 from baselines.caps import Caps
 from baselines.ct_sac import ValueFlow
@@ -22,6 +21,7 @@ from baselines.replay import Batch, Replay
 from baselines.sac_time_aware import TimedReplayBuffer
 from baselines.soft_actor_critic import SoftActorCritic, SoftActorCriticConfig
 from baselines.warmup import ShortEpisodes
+from hjbbench.adam import Adam
 from hjbbench.clock import RunClock
 from hjbbench.compiling import can_compile
 from hjbbench.environment import TrainingEnv

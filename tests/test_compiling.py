@@ -22,20 +22,17 @@ def test_compiling_needs_a_compiler_and_the_cpu(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.skipif(not can_compile(CPU), reason="no C++ compiler was found")
-def test_compiled_errors_and_their_gradients_are_the_plain_ones() -> None:
-    rng = torch.Generator().manual_seed(0)
-    critic = Critic(3, 2, 0.99, Standardiser(3, CPU), HJBConfig(width=16), rng)
+def test_compiled_learning_is_plain_learning() -> None:
     sizes = ((20, 3), (20, 2), (20,), (8, 3), (8, 2), (8, 2), (8,))
-    data = [torch.randn(size, generator=rng) for size in sizes]
-    for net in critic.nets.values():
-        net.weights[-1].data.normal_(generator=rng)
-    weights = [p for net in critic.nets.values() for p in net.parameters()]
-
-    def look() -> list[torch.Tensor]:
-        errors = critic.errors(*data)
-        return [errors, *torch.autograd.grad(errors.square().mean(), weights)]
-
-    plain = look()
-    critic.compile()
-    for fused, expected in zip(look(), plain, strict=True):
-        torch.testing.assert_close(fused, expected, rtol=1e-4, atol=1e-5)
+    outcomes = []
+    for fused in (False, True):
+        rng = torch.Generator().manual_seed(0)
+        critic = Critic(3, 2, 0.99, Standardiser(3, CPU), HJBConfig(width=16), rng)
+        data = [torch.randn(size, generator=rng) for size in sizes]
+        if fused:
+            critic.compile()
+        losses = [critic.learn(*data) for _ in range(3)]
+        nets = (*critic.nets.values(), *critic.target_nets.values())
+        outcomes.append([*losses, *(p.detach() for net in nets for p in net.parameters())])
+    for plain, fused in zip(*outcomes, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)

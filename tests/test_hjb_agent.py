@@ -132,6 +132,17 @@ def test_equal_seeds_are_bitwise_equal_and_others_are_not() -> None:
     assert not torch.equal(weights(one)[0], weights(other)[0])
 
 
+def test_fused_updates_are_the_plain_ones(
+    as_one_graph: list[torch.fx.GraphModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = trained(103)[0]
+    monkeypatch.setattr("hjbbench.hjb.agent.pays_off", lambda *_: True)
+    fused = trained(103)[0]
+    assert len(as_one_graph) == 5  # steps of generator, scale, policy and critic, and of a rollout
+    for one, other in zip(weights(fused), weights(plain), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("residual", ["auto", "diffusion"])
 def test_a_resumed_run_is_bitwise_equal_to_one_that_never_stopped(tmp_path: Path, residual: str) -> None:
     """Stopped at the end of an episode, where the harness takes its checkpoints; the environment goes on as it was."""

@@ -156,7 +156,7 @@ class DiffusionHJB:
         if self.n_updates % config.policy_every == 0:
             start = self._draw(self.starts_pool, config.batch)
             with held(self.generator.net, *self.critic.nets.values()):
-                self.entropy = self.policy.improve(self.generator, self.critic, start).entropy.detach()
+                self.entropy = self.policy.improve(self.generator, self.critic, start).entropy
         times.append(time.perf_counter())
         for part, begin, end in zip(("flow", "critic", "policy"), times, times[1:], strict=False):
             self.seconds[part] += end - begin
@@ -196,7 +196,7 @@ class DiffusionHJB:
             here, there = policy_action.chunk(2)
             following = self.critic.bounded_target(real.next_state, there) - price * log_prob[len(here) :]
             anchor = real.reward + discount * (1 - real.terminated) * following
-        return self.critic.descend(self.critic.errors(state, action, target, real.state, real.action, here, anchor))
+        return self.critic.learn(state, action, target, real.state, real.action, here, anchor)
 
     # What the harness asks --------------------------------------------------------------------------------------------
 

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hjbbench.adam import Adam
 from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import paired_noise
 from hjbbench.hjb.folds import Folds
 from hjbbench.hjb.law import GeneratorLaw
-from hjbbench.hjb.networks import adamw, follow
+from hjbbench.hjb.networks import follow
 from hjbbench.hjb.replay import Batch, Replay
 from hjbbench.hjb.residual import energy_score
 
@@ -64,15 +65,15 @@ class LearnedGenerator(GeneratorLaw):
     ) -> None:
         super().__init__(obs_dim, action_dim, dt, terminated, config, rng)
         self.folds = Folds(config.generator_members)
-        self.optimiser = adamw(self.net.parameters(), config.generator_lr, WEIGHT_DECAY)
+        self.optimiser = Adam(self.net.parameters(), config.generator_lr, WEIGHT_DECAY)
         self.newest_scale_net = copy.deepcopy(self.scale_net)
         self.scale_net.requires_grad_(False)
-        self.scale_optimiser = adamw(self.newest_scale_net.parameters(), config.generator_lr)
-        self._loss = self._misfit
+        self.scale_optimiser = Adam(self.newest_scale_net.parameters(), config.generator_lr)
+        self._descend, self._descend_scale = self._step, self._step_scale
 
     def compile(self) -> None:
-        """Fit with fused kernels from now on."""
-        self._loss = compiled(self._misfit)
+        """Fit with fused kernels from now on, from the errors to the weights."""
+        self._descend, self._descend_scale = compiled(self._step), compiled(self._step_scale)
 
     def _targets(self, batch: Batch, x: Tensor) -> Tensor:
         """Increments and reward rates in normalised units, (..., obs_dim + 1), for a batch and its network inputs."""
@@ -130,17 +131,16 @@ class LearnedGenerator(GeneratorLaw):
     def fit(self, replay: Replay, n_updates: int) -> None:
         """Gradient steps on the likelihood: of the members on their folds, of the scale on what they have not seen."""
         for _ in range(n_updates):
-            batch = replay[self.folds.training(replay.size, self.config.generator_batch, self._rng)]
-            loss = self._loss(batch)
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
+            self._descend(replay[self.folds.training(replay.size, self.config.generator_batch, self._rng)])
             self.n_updates += 1
             if self.n_updates % self.config.scale_every == 0:
-                self._fit_scale(replay)
+                self._descend_scale(self._draw_held_out(replay, self.config.generator_batch, self._rng))
             if self.config.residual in ("auto", "diffusion") and self.n_updates % self.config.residual_every == 0:
                 z, condition = self.residuals(replay, self.config.generator_batch // 2)
                 self.residual.fit(z, condition, self._rng)
+
+    def _step(self, batch: Batch) -> None:
+        self.optimiser.step(torch.autograd.grad(self._misfit(batch), self.optimiser.parameters))
 
     def _misfit(self, batch: Batch) -> Tensor:
         """Sum over the members of their mean squared errors, each over the error expected of that coordinate there.
@@ -154,28 +154,29 @@ class LearnedGenerator(GeneratorLaw):
         square = (error.square() / expected).mean(1)
         return (square[:, :-1].sum(-1) + REWARD_WEIGHT * square[:, -1]).sum() / square.shape[-1]
 
-    def _held_out(self, replay: Replay, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Network inputs and errors of about n transitions, each predicted by the member that has not seen it."""
-        with torch.no_grad():
-            batch = replay[self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng)]
-            x, error = self._miss(batch, self._mean)
-            return x.flatten(0, 1), error.flatten(0, 1)
+    def _draw_held_out(self, replay: Replay, n: int, rng: torch.Generator) -> Batch:
+        """About n transitions (members, n / members), each for the member that has not seen it."""
+        return replay[self.folds.held_out(replay.size, max(1, n // self.config.generator_members), rng)]
 
-    def _fit_scale(self, replay: Replay) -> None:
-        x, error = self._held_out(replay, self.config.generator_batch, self._rng)
-        self.error = self.error.lerp(error.square().mean(0).sqrt() + LEAST_ERROR, ERROR_RATE)
+    @torch.no_grad()
+    def _held_out(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Network inputs and errors (n, .) of transitions (members, n / members)."""
+        x, error = self._miss(batch, self._mean)
+        return x.flatten(0, 1), error.flatten(0, 1)
+
+    def _step_scale(self, batch: Batch) -> None:
+        x, error = self._held_out(batch)
+        self.error.lerp_(error.square().mean(0).sqrt() + LEAST_ERROR, ERROR_RATE)
         log_error = self._log_error(x, self.newest_scale_net)
         nats = 0.5 * (error * (-log_error).exp()).square() + log_error
         loss = (nats * (error != 0)).mean()  # an error of exactly 0 is the reward of an exit, of which nothing is known
-        self.scale_optimiser.zero_grad()
-        loss.backward()
-        self.scale_optimiser.step()
+        self.scale_optimiser.step(torch.autograd.grad(loss, self.scale_optimiser.parameters))
         follow(self.scale_net, self.newest_scale_net, SCALE_RATE)
 
     @torch.no_grad()
     def residuals(self, replay: Replay, n: int, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """About n held-out standardised residuals z and their conditions."""
-        x, error = self._held_out(replay, n, rng or self._rng)
+        x, error = self._held_out(self._draw_held_out(replay, n, rng or self._rng))
         return error[:, :-1] * (-self._log_scale(x)).exp(), x
 
     @torch.no_grad()

@@ -113,9 +113,9 @@ class Standardiser:
         self.adopt(state["mean"], state["std"])
 
 
-def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> torch.optim.AdamW:
-    """AdamW as one fused kernel over all parameters."""
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+def fused_adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Adam:
+    """Adam as one kernel over all parameters, for steps that are not compiled."""
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
 
 
 @torch.no_grad()

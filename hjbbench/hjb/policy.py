@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hjbbench.adam import Adam
 from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Dynamics
-from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
+from hjbbench.hjb.networks import Ensemble, Standardiser, follow
 from hjbbench.hjb.value import Critic
 
 LEAST_STD = 1e-2
@@ -62,14 +63,14 @@ class Policy:
         self.nets = (self.net, self.average)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))
         self.log_weight = torch.tensor(math.log(config.smoothness_max), device=rng.device)
-        self.optimiser = adamw(self.net.parameters(), config.policy_lr)
-        self.optimiser.add_param_group({"params": [self.log_temperature], "lr": config.temperature_lr})
+        self.optimiser = Adam(self.net.parameters(), config.policy_lr)
+        self.temperature_optimiser = Adam([self.log_temperature], config.temperature_lr)
         self.gradient_norm = torch.zeros((), device=rng.device)
-        self._look_ahead = self._follow
+        self._ascend = self._step
 
     def compile(self) -> None:
-        """Look ahead with fused kernels from now on."""
-        self._look_ahead = compiled(self._follow)
+        """Improve with fused kernels from now on, from the look ahead to the last average."""
+        self._ascend = compiled(self._step)
 
     @property
     def temperature(self) -> Tensor:
@@ -93,16 +94,19 @@ class Policy:
 
     def evaluate(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
         """J and its relatives from ``start`` (n, obs_dim), differentiable in the policy's weights."""
-        steps, n = self.config.policy_steps, len(start)
-        action_noise = torch.randn(steps + 1, n, self.action_dim, generator=self._rng, device=start.device)
-        noise = dynamics.noise(steps + (self.config.smoothness == "rate+champ"), n, self._rng)
-        price = self.temperature * critic.reward_range
-        return Improvement(*self._look_ahead(dynamics, critic, start, action_noise, noise, price))
+        return self._follow(dynamics, critic, start, *self._draw(dynamics, len(start)))
+
+    def _draw(self, dynamics: Dynamics, n: int) -> tuple[Tensor, Tensor]:
+        """All that is random in a look ahead: noise of the actions and of the dynamics."""
+        steps = self.config.policy_steps
+        action_noise = torch.randn(steps + 1, n, self.action_dim, generator=self._rng, device=self._rng.device)
+        # A further row is for the carre du champ.
+        return action_noise, dynamics.noise(steps + (self.config.smoothness == "rate+champ"), n, self._rng)
 
     def _follow(
-        self, dynamics: Dynamics, critic: Critic, start: Tensor, action_noise: Tensor, noise: Tensor, price: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The fields of ``Improvement``, given all that is random; a further row of noise is for the carre du champ."""
+        self, dynamics: Dynamics, critic: Critic, start: Tensor, action_noise: Tensor, noise: Tensor
+    ) -> Improvement:
+        price = self.temperature * critic.reward_range
         steps, n, dt = self.config.policy_steps, len(start), dynamics.dt
         smooth = self.config.smoothness != "off"
         state, weight, objective = start, torch.ones(n, device=start.device), torch.zeros(n, device=start.device)
@@ -125,11 +129,17 @@ class Policy:
                 rate = rate + ((weight > 0) * (mean - before).square().mean(-1)).mean() / (steps * dt**2)
         # The critic counts entropy from the next decision on; the one it is asked about earns its own.
         objective = objective + weight * (critic.value(state, action).mean(0) - price * log_prob)
-        return objective.mean(), entropy, rate, champ
+        return Improvement(objective.mean(), entropy, rate, champ)
 
     def improve(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
         """One gradient step up J, less the price of rough actions, and one of the dual variables."""
-        result = self.evaluate(dynamics, critic, start)
+        result, self.gradient_norm = self._ascend(dynamics, critic, start, *self._draw(dynamics, len(start)))
+        return result
+
+    def _step(
+        self, dynamics: Dynamics, critic: Critic, start: Tensor, action_noise: Tensor, noise: Tensor
+    ) -> tuple[Improvement, Tensor]:
+        result = self._follow(dynamics, critic, start, action_noise, noise)
         loss = -result.objective / critic.reward_range
         if self.config.smoothness != "off":
             target = self.config.action_rate
@@ -137,15 +147,16 @@ class Policy:
             loss = loss + self.log_weight.exp() * (result.rate / target**2 + result.champ / target)
             highest = math.log(self.config.smoothness_max)
             excess = (result.rate.detach() / target**2 - 1).clamp(-1, 1)
-            self.log_weight = (self.log_weight + DUAL_LR * excess).clamp(highest - DUAL_SPAN, highest)
-        weights = list(self.net.parameters())
-        for parameter, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-            parameter.grad = gradient
-        self.log_temperature.grad = self.temperature * (result.entropy.detach() - self.config.entropy * self.action_dim)
-        self.gradient_norm = nn.utils.clip_grad_norm_(weights, self.config.gradient_norm)
-        self.optimiser.step()
+            self.log_weight.copy_((self.log_weight + DUAL_LR * excess).clamp(highest - DUAL_SPAN, highest))
+        gradients = torch.autograd.grad(loss, self.optimiser.parameters)
+        result = Improvement(*(x.detach() for x in result))
+        norm = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
+        share = (self.config.gradient_norm / (norm + 1e-6)).clamp(max=1.0)
+        self.optimiser.step([share * gradient for gradient in gradients])
+        too_much = result.entropy - self.config.entropy * self.action_dim
+        self.temperature_optimiser.step([self.temperature * too_much])
         follow(self.average, self.net, self.config.policy_average)
-        return result
+        return result, norm
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -154,6 +165,7 @@ class Policy:
             "log_temperature": self.log_temperature.detach(),
             "log_weight": self.log_weight,
             "optimiser": self.optimiser.state_dict(),
+            "temperature_optimiser": self.temperature_optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -163,3 +175,4 @@ class Policy:
             self.log_temperature.copy_(state["log_temperature"])
         self.log_weight = state["log_weight"]
         self.optimiser.load_state_dict(state["optimiser"])
+        self.temperature_optimiser.load_state_dict(state["temperature_optimiser"])

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hjbbench.hjb.networks import Ensemble, adamw
+from hjbbench.hjb.networks import Ensemble, fused_adam
 
 BOUND = 8.0
 """Residuals are clipped to this many standard deviations; beyond it a batch says nothing about their law."""
@@ -26,7 +26,7 @@ class ResidualField:
     def __init__(self, condition_size: int, size: int, width: int, lr: float, rng: torch.Generator) -> None:
         self.size = size
         self.net = Ensemble(1, condition_size + size + 2, size, width, 2, rng, zero_output=True).to(rng.device)
-        self.optimiser = adamw(self.net.parameters(), lr)
+        self.optimiser = fused_adam(self.net.parameters(), lr)
         self.gain, self.offset = torch.ones(size, device=rng.device), torch.zeros(size, device=rng.device)
 
     def velocity(self, z: Tensor, t: Tensor | float, condition: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hjbbench.adam import Adam
 from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
-from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
+from hjbbench.hjb.networks import Ensemble, Standardiser, follow
 
 RANGE_PAD = 0.2
 """The bounds on values lie this share of the reward range outside it: a bound that bites is a wrong value."""
@@ -44,18 +45,18 @@ class Critic:
             nets = {"v": net(obs_dim), "a": net(obs_dim + action_dim)}
         self.nets = {name: one.to(rng.device) for name, one in nets.items()}
         self.target_nets = {name: copy.deepcopy(one).requires_grad_(False) for name, one in self.nets.items()}
-        self.optimiser = adamw([p for one in self.nets.values() for p in one.parameters()], config.critic_lr)
+        self.optimiser = Adam([p for one in self.nets.values() for p in one.parameters()], config.critic_lr)
         self.reward_low = torch.zeros((), device=rng.device)
         self.reward_high = torch.ones((), device=rng.device)
         self.exit_low = torch.zeros((), device=rng.device)
         self.exit_high = torch.zeros((), device=rng.device)
         self.bonus = torch.zeros((), device=rng.device)
         self.unit = torch.ones((), device=rng.device)
-        self.errors = self._errors
+        self.learn = self._learn
 
     def compile(self) -> None:
-        """Take errors with fused kernels from now on."""
-        self.errors = compiled(self._errors)
+        """Learn with fused kernels from now on, from the errors to the target critics."""
+        self.learn = compiled(self._learn)
 
     @property
     def needs_action(self) -> bool:
@@ -104,24 +105,24 @@ class Critic:
         here, policy = self.nets["a"](both)[..., 0].chunk(2, -1)
         return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) ** 0.5 * (here - policy))
 
-    def _errors(
+    def _learn(
         self, state: Tensor, action: Tensor, target: Tensor,
         real_state: Tensor, real_action: Tensor, policy_action: Tensor, anchor: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Errors (members, n + m) at n states of a rollout and at m real ones, of which ``anchor`` is the target."""
+        """One step on n states of a rollout and on m real ones, of which ``anchor`` (m,) is the target."""
         if self.needs_action:  # one network answers for both
             value = self.value(torch.cat([state, real_state]), torch.cat([action, real_action]))
-            return value - torch.cat([target, anchor])
+            return self.descend(value - torch.cat([target, anchor]))
         # Rollout actions are the policy's own: A - A(pi) has mean 0 there and V alone is Q.
         rollout, real = self.value(state, action), self.q(real_state, real_action, policy_action)
-        return torch.cat([rollout - target, real - anchor], 1)
+        return self.descend(torch.cat([rollout - target, real - anchor], 1))
 
     def descend(self, error: Tensor) -> Tensor:
         """One step on the mean square of errors (members, n) in reward units; returns the loss in units of V."""
         loss = (error / self.unit).square().mean(1).sum()
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
+        # Where errors of V alone are given, A has no gradient.
+        parameters = self.optimiser.parameters
+        self.optimiser.step(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
         for name, net in self.nets.items():
             follow(self.target_nets[name], net, self.config.critic_rate)
         return loss.detach() / self.config.critics

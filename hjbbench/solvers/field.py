@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hjbbench.equations import Equations, gradient_of
-from hjbbench.hjb.networks import Ensemble, Standardiser, adamw, follow
+from hjbbench.hjb.networks import Ensemble, Standardiser, follow, fused_adam
 
 SHARPNESS = 8.0
 """Finer inputs where the best control jumps and the value has kinks, which smooth units must bend around."""
@@ -37,7 +37,7 @@ class ValueField:
         self._standardise.adopt(inputs.mean(0), spread)
         self.net = Ensemble(1, inputs.shape[1], 1, width, depth, rng, zero_output=True)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimiser = adamw(self.net.parameters(), lr)
+        self.optimiser = fused_adam(self.net.parameters(), lr)
         self.unit = torch.ones(())
 
     def _inputs(self, state: Tensor) -> Tensor:

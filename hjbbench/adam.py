@@ -14,14 +14,19 @@ EPS = 1e-8
 
 
 class Adam:
-    """``torch.optim.Adam`` at its defaults, given gradients; torch's own cannot be part of a compiled function."""
+    """``torch.optim.AdamW`` at its defaults but for the decay, given gradients.
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
+    Without ``weight_decay`` it is ``torch.optim.Adam``; torch's own cannot be part of a compiled function.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float = 0.0) -> None:
         self.parameters, self.learning_rate = list(parameters), learning_rate
+        self.weight_decay = weight_decay
         self.first = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
         self.second = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
-        self.count = torch.zeros(())
-        self.size, self.scale = torch.empty(()), torch.empty(())
+        device = self.parameters[0].device
+        self.count = torch.zeros((), device=device)
+        self.size, self.scale = torch.empty((), device=device), torch.empty((), device=device)
         self._correct()
 
     @torch.no_grad()
@@ -30,6 +35,8 @@ class Adam:
         for parameter, gradient, first, second in zip(self.parameters, gradients, self.first, self.second, strict=True):
             first.lerp_(gradient, 1.0 - BETAS[0])
             second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1.0 - BETAS[1])
+            if self.weight_decay:
+                parameter.mul_(1.0 - self.learning_rate * self.weight_decay)
             parameter.sub_(self.size * first / (second.sqrt() * self.scale + EPS))
         self._correct()
 
