@@ -149,6 +149,8 @@ def test_agents_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
 def test_a_single_seed_gives_no_interval_and_no_order(tmp_path: Path) -> None:
     write_suite(tmp_path, ["a/b"], {"x": 0.9, "y": 0.1}, n_seeds=1)
     text, page = write_report(tmp_path)
+    assert "Who leads is not sure yet: x scores 0.9" in text
+    assert "share the lead" not in text
     assert "no interval can be given" in text
     assert text.count("1=") == 2
     assert "inf" not in text

@@ -25,6 +25,10 @@ def _lead(groups: Sequence[Sequence[Standing]]) -> str:
     top = groups[0]
     second = groups[1] if len(groups) > 1 else None
     behind = f", ahead of {_names(second)} with {_score(second[0])}" if second else ""
+    if len(top) > 1 and not all(math.isfinite(row.score.low) for row in top):
+        # They share a rank because nothing is known of their spread, not because they are alike.
+        scores = ", ".join(f"{row.agent} scores {_score(row)}" for row in top)
+        return f"Who leads is not sure yet: {scores}{behind}."
     if len(top) > 1:
         return f"{_names(top)} share the lead{behind}: the best of them scores {_score(top[0])}."
     if second is None:
