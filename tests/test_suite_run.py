@@ -200,7 +200,12 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(hjbbench, suite_file, 
 def test_ctrl_c_marks_the_running_ones(hjbbench, suite_file, tmp_path):
     suite_file.write_text(suite_file.read_text().replace('"proportional", "random"', '"slow"') + SLOW)
     command = [sys.executable, "-m", "hjbbench.cli", "run", str(suite_file), "--out", "out", "--workers", "1"]
-    driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore Ctrl-C, and hand that on to what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        driver = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     marker = tmp_path / "out/example/integrator/slow/seed-00/running.lock"
     deadline = time.monotonic() + 90
     while not is_held(marker.parent) and time.monotonic() < deadline:
