@@ -21,7 +21,6 @@ from baselines.replay import Batch, Replay
 from baselines.sac_time_aware import TimedReplayBuffer
 from baselines.soft_actor_critic import SoftActorCritic, SoftActorCriticConfig
 from baselines.warmup import ShortEpisodes
-from hjbbench.adam import Adam
 from hjbbench.clock import RunClock
 from hjbbench.compiling import can_compile
 from hjbbench.environment import TrainingEnv
@@ -124,22 +123,6 @@ def test_hand_written_gradients_are_autograds():
         ours += [own + extra for own, extra in zip(plain, learner._penalty_gradients(batch), strict=True)]
     for mine, gradient in zip(ours, [*critic_gradients, *policy_gradients], strict=True):
         torch.testing.assert_close(mine, gradient, atol=1e-6, rtol=1e-4)
-
-
-def test_adam_is_torchs():
-    torch.manual_seed(0)
-    ours, theirs = (torch.nn.Parameter(torch.ones(5)) for _ in range(2))
-    mine, other = Adam([ours], 1e-2), torch.optim.Adam([theirs], lr=1e-2)
-    for scale in (1.0, 1e-3, 10.0, 1e-8):
-        gradient = scale * torch.randn(5)
-        mine.step([gradient])
-        theirs.grad = gradient
-        other.step()
-        torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-6)
-    again = Adam([ours], 1e-2)
-    again.load_state_dict(mine.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(again.second, mine.second, strict=True))
-    assert (again.count, again.size, again.scale) == (5, mine.size, mine.scale)
 
 
 @pytest.mark.skipif(not can_compile(torch.device("cpu")), reason="no C++ compiler was found")

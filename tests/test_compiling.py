@@ -29,6 +29,8 @@ def test_compiled_learning_is_plain_learning() -> None:
         rng = torch.Generator().manual_seed(0)
         critic = Critic(3, 2, 0.99, Standardiser(3, CPU), HJBConfig(width=16), rng)
         data = [torch.randn(size, generator=rng) for size in sizes]
+        for net in critic.nets.values():
+            net.weights[-1].data.normal_(generator=rng)
         if fused:
             critic.compile()
         losses = [critic.learn(*data) for _ in range(3)]

@@ -92,20 +92,10 @@ class Policy:
     def _noiseless(self, net: Ensemble, state: Tensor) -> Tensor:
         return torch.tanh(net(self._standardise(state))[0][:, : self.action_dim])
 
-    def evaluate(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
-        """J and its relatives from ``start`` (n, obs_dim), differentiable in the policy's weights."""
-        return self._follow(dynamics, critic, start, *self._draw(dynamics, len(start)))
-
-    def _draw(self, dynamics: Dynamics, n: int) -> tuple[Tensor, Tensor]:
-        """All that is random in a look ahead: noise of the actions and of the dynamics."""
-        steps = self.config.policy_steps
-        action_noise = torch.randn(steps + 1, n, self.action_dim, generator=self._rng, device=self._rng.device)
-        # A further row is for the carre du champ.
-        return action_noise, dynamics.noise(steps + (self.config.smoothness == "rate+champ"), n, self._rng)
-
     def _follow(
         self, dynamics: Dynamics, critic: Critic, start: Tensor, action_noise: Tensor, noise: Tensor
     ) -> Improvement:
+        """J and its relatives, differentiable in the policy's weights."""
         price = self.temperature * critic.reward_range
         steps, n, dt = self.config.policy_steps, len(start), dynamics.dt
         smooth = self.config.smoothness != "off"
@@ -132,8 +122,12 @@ class Policy:
         return Improvement(objective.mean(), entropy, rate, champ)
 
     def improve(self, dynamics: Dynamics, critic: Critic, start: Tensor) -> Improvement:
-        """One gradient step up J, less the price of rough actions, and one of the dual variables."""
-        result, self.gradient_norm = self._ascend(dynamics, critic, start, *self._draw(dynamics, len(start)))
+        """One gradient step up J from ``start`` (n, obs_dim), less the price of rough actions, and one of the duals."""
+        steps, n = self.config.policy_steps, len(start)
+        action_noise = torch.randn(steps + 1, n, self.action_dim, generator=self._rng, device=start.device)
+        # A further row of noise is for the carre du champ.
+        noise = dynamics.noise(steps + (self.config.smoothness == "rate+champ"), n, self._rng)
+        result, self.gradient_norm = self._ascend(dynamics, critic, start, action_noise, noise)
         return result
 
     def _step(

@@ -14,6 +14,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from hjbbench.hjb.networks import fused_adam
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
 from hjbbench.solvers.solver import Solver, SolverConfig, when
@@ -110,7 +111,7 @@ class DeepBSDE(Solver):
         self.n_steps = round(self.equations.remaining_s(anchor).item() / self.dt)
         dim = self.equations.state_dim - 1
         self.net = _Slopes(dim, self.n_steps, dim + config.extra_width, self.rng)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.lr, eps=1e-8, fused=True)
+        self.optimiser = fused_adam(self.net.parameters(), config.lr)
         self.solution = _Known(self)
 
     def spread(self, state: Tensor) -> Tensor:
