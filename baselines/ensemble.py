@@ -20,9 +20,13 @@ WEIGHT_DECAY = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
 BATCH_SIZE = 256
 HOLDOUT_SHARE, HOLDOUT_MAX = 0.2, 5000
 PATIENCE = 5
-"""Epochs without improvement of any network that are waited for."""
+"""Looks at the held-out error without improvement of any network that are waited for."""
 IMPROVEMENT = 0.01
 """Relative decrease of the held-out error that counts as one."""
+LEAST_STEPS = 16
+"""Gradient steps between two looks, at least. The original looks once per epoch, and its first epoch, of 4000
+transitions, has as many. After the shared warm-up an epoch has four, and training by the epoch stopped before it had
+got anywhere: it missed the pendulum's rewards by 1.4 of a spread of 2.3, where this way it misses them by 0.08."""
 
 
 class GaussianEnsemble(Learner):
@@ -68,7 +72,7 @@ class GaussianEnsemble(Learner):
         """Train on x (n, inputs), y (n, outputs) until no network improves on the held-out part, and choose the elites.
 
         Every network sees its own bootstrap of the data and is set back to its best weights. Returns the number of
-        epochs and the elites' held-out mean squared error.
+        epochs, at most ``max_epochs``, and the elites' held-out mean squared error.
         """
         n_holdout = min(int(HOLDOUT_SHARE * len(x)), HOLDOUT_MAX)
         order = torch.randperm(len(x))
@@ -84,12 +88,14 @@ class GaussianEnsemble(Learner):
         best_error = torch.full((members,), math.inf)
         best = [parameter.detach().clone() for parameter in self.net.parameters()]
         epoch = waited = 0
+        between = math.ceil(LEAST_STEPS * BATCH_SIZE / len(x))
         while waited <= PATIENCE and (max_epochs is None or epoch < max_epochs):
-            epoch += 1
-            for batch in rows.split(BATCH_SIZE, dim=1):
-                step = self._step if batch.shape[1] == BATCH_SIZE else self._gradient_step  # compiled for one shape
-                step(x[batch], y[batch])
-            rows = rows.gather(1, torch.rand(rows.shape).argsort(1))
+            for _ in range(between if max_epochs is None else min(between, max_epochs - epoch)):
+                epoch += 1
+                for batch in rows.split(BATCH_SIZE, dim=1):
+                    step = self._step if batch.shape[1] == BATCH_SIZE else self._gradient_step  # compiled for one shape
+                    step(x[batch], y[batch])
+                rows = rows.gather(1, torch.rand(rows.shape).argsort(1))
             error = self._errors(x_out, y_out)
             better = error < (1.0 - IMPROVEMENT) * best_error
             best_error = torch.where(better, error, best_error)

@@ -85,12 +85,10 @@ class MbpoConfig:
 
 @dataclass(frozen=True)
 class MbpoLiteConfig(MbpoConfig):
-    """MBPO for a small machine: fewer updates per decision and less model training, the rest as the original."""
+    """MBPO for a small machine: fewer updates per decision, the rest as the original."""
 
     updates_per_step: int | None = 5
     """A quarter of the original's usual 20."""
-    model_epochs_max: int | None = 8
-    """Training continues from the last weights, so a few passes over 250 new transitions are enough."""
 
 
 BLOCK = 5000
