@@ -33,6 +33,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     from hjbbench.report.headline import headline
     from hjbbench.report.latex import as_latex
     from hjbbench.report.page import Contents, render, stems
+    from hjbbench.report.parts import parts
     from hjbbench.report.profiles import draw_profiles
     from hjbbench.report.published import draw_published
     from hjbbench.report.rates import draw_orders, rates
@@ -56,8 +57,11 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     named = list(zip(board.tasks, stems(board.tasks), strict=True))
     distributions = convergences(board.tasks, [row.agent for row in board.ranked])
     exact_rates = rates(exact)
+    solvers = {row.agent for row in exact}  # their variants are judged by their errors
+    variants = parts(board.tasks, [run for run in counted if run.record["agent"] not in solvers])
     contents = Contents(
         exact=exact,
+        parts=variants,
         exact_rates=exact_rates,
         exact_figures=draw_profiles(counted, styles)
         + draw_dimensions(exact, styles)
@@ -92,7 +96,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
             _write_bytes(path.with_name(f"{figure.name}.svg"), figure.svg.encode())
             _write_bytes(path.with_name(f"{figure.name}.png"), figure.png)
             _write_bytes(path.with_name(f"{figure.name}.pdf"), figure.pdf)
-        store.write_atomic(page.parent / "leaderboard.md", as_markdown(board, sentences))
+        store.write_atomic(page.parent / "leaderboard.md", as_markdown(board, sentences, variants))
         store.write_atomic(page.parent / "leaderboard.csv", as_csv(board))
         store.write_atomic(page.parent / "leaderboard.tex", as_latex(board))
         if judged is not None:

@@ -57,6 +57,12 @@ class Cell:
     config_hash: str
     """The same in all runs: another configuration is another agent."""
 
+    @property
+    def wall_s_per_1000_steps(self) -> np.ndarray:
+        """(runs,): wall-clock seconds of training per 1000 decisions, NaN for a run that took none."""
+        nothing = np.full(len(self.n_steps), np.nan)
+        return np.divide(1000 * self.t_wall_s, self.n_steps, out=nothing, where=self.n_steps > 0)
+
     def final_column(self, name: str) -> np.ndarray:
         """(runs,): one column of ``final``; NaN where a run has no such column or value."""
         return self.final[name].to_numpy() if name in self.final else np.full(len(self.finished), np.nan)

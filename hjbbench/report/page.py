@@ -19,6 +19,7 @@ from hjbbench.report.cells import TaskCells
 from hjbbench.report.convergence import MILESTONES, Convergence, Resolution
 from hjbbench.report.drawing import GRID, GROUND, INK, MARKERS, MUTED, Figure, Look
 from hjbbench.report.exactness import Exactness
+from hjbbench.report.parts import Part
 from hjbbench.report.provenance import configurations, provenance
 from hjbbench.report.rates import Rate
 from hjbbench.report.robustness import Sweep, sweeps
@@ -54,6 +55,8 @@ class Contents:
     """The runs that count."""
     exact: Sequence[Exactness]
     """Rows of the runs that recorded their distance from an exact solution."""
+    parts: Sequence[Part]
+    """Variants against the agents they are variants of."""
     exact_rates: Sequence[Rate]
     exact_figures: Sequence[Figure]
     status: Status

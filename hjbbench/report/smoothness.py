@@ -12,8 +12,8 @@ import numpy as np
 from hjbbench.evidence import EQUAL_RETURN
 from hjbbench.report.cells import Cell, TaskCells
 from hjbbench.report.standings import SEED, Leaderboard, Standing
-from hjbbench.stats.bootstrap import Interval, percentile_interval, stratified_interval
-from hjbbench.stats.ratio import mean_ratio
+from hjbbench.stats.bootstrap import Interval, stratified_interval
+from hjbbench.stats.ratio import ratio_interval
 
 MEASURE = "action_rate_rms_per_s"
 UNITS = {
@@ -113,8 +113,7 @@ def _pair(tasks: Sequence[TaskCells], smoother: str, rougher: str) -> Pair:
 def _ratio(tasks: Sequence[TaskCells], top: str, bottom: str) -> Interval:
     """Action rate of ``top`` over that of ``bottom``; runs of either are resampled within each task."""
     sides = [{task.name: _finite(task.agents[agent], MEASURE) for task in tasks} for agent in (top, bottom)]
-    estimate, samples = mean_ratio(*sides, rng=np.random.default_rng(SEED), n_resamples=5000)
-    return percentile_interval(estimate, samples, [runs for side in sides for runs in side.values()], 0.95)
+    return ratio_interval(*sides, rng=np.random.default_rng(SEED))
 
 
 def _log_rate(tasks: Sequence[TaskCells], agent: str) -> float:

@@ -108,15 +108,10 @@ def _standing(
         action_rate_rms_per_s=_interval(
             {task: cell.final_column("action_rate_rms_per_s") for task, cell in cells.items()}, iqm
         ),
-        wall_s_per_1000_steps=_interval({task: _pace(cell) for task, cell in cells.items()}, np.mean),
+        wall_s_per_1000_steps=_interval({task: cell.wall_s_per_1000_steps for task, cell in cells.items()}, np.mean),
         median_steps=float(np.median(hits)) if timed else None,
         rmst_steps=rmst_interval(hits, budget_steps, rng=_rng()) if timed and budget_steps else None,
     )
-
-
-def _pace(cell: Cell) -> np.ndarray:
-    """(runs,): wall-clock seconds per 1000 decisions, NaN for a run that took none."""
-    return np.divide(1000 * cell.t_wall_s, cell.n_steps, out=np.full(len(cell.n_steps), np.nan), where=cell.n_steps > 0)
 
 
 def _interval(values: Mapping[str, np.ndarray], statistic: Callable) -> Interval | None:

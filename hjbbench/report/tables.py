@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 
+from hjbbench.report.parts import Part
 from hjbbench.report.standings import Leaderboard, Standing
 from hjbbench.stats.bootstrap import Interval
 
@@ -60,9 +61,7 @@ def texts(row: Standing, *, intervals: bool) -> tuple[str, ...]:
     """A standing under ``HEADINGS``; ``intervals`` puts them in brackets behind the other numbers, too."""
 
     def number(value: Interval | None) -> str:
-        if value is None:
-            return "–"
-        return f"{show_number(value.estimate)} ({show_range(value)})" if intervals else show_number(value.estimate)
+        return _with_range(value) if intervals or value is None else show_number(value.estimate)
 
     anytime = f"{row.anytime.estimate:.2f}" + (f" ({show_bounds(row.anytime)})" if intervals else "")
     reached = f"{row.n_reached}/{row.n_targeted}" if row.n_targeted else "–"
@@ -70,6 +69,10 @@ def texts(row: Standing, *, intervals: bool) -> tuple[str, ...]:
         show_rank(row), row.agent, f"{row.score.estimate:.2f}", show_bounds(row.score), anytime, reached,
         number(row.action_rate_rms_per_s), number(row.wall_s_per_1000_steps), str(row.n_runs), str(row.n_failed),
     )  # fmt: skip
+
+
+def _with_range(value: Interval | None) -> str:
+    return "–" if value is None else f"{show_number(value.estimate)} ({show_range(value)})"
 
 
 def as_text(board: Leaderboard) -> str:
@@ -81,18 +84,29 @@ def as_text(board: Leaderboard) -> str:
     )
 
 
-def as_markdown(board: Leaderboard, headline: Sequence[str]) -> str:
-    """The headline, the leaderboard and one table per task."""
+PART_HEADINGS = ("variant", "changed", "task", "scores are", "score", "anytime score", "action rate", "time", "runs")
+
+
+def as_markdown(board: Leaderboard, headline: Sequence[str], parts: Sequence[Part] = ()) -> str:
+    """The headline, the leaderboard, the variants against what they are variants of, and one table per task."""
     rows = [HEADINGS, *(texts(row, intervals=True) for row in (*board.ranked, *board.partial))]
-    parts = [f"# {_md(board.suite)}", *map(_md, headline), MEANING, _md_table(rows)]
+    blocks = [f"# {_md(board.suite)}", *map(_md, headline), MEANING, _md_table(rows)]
     if board.partial:
-        parts.append("Agents without a rank lack some task, so their figures compare with no other row.")
+        blocks.append("Agents without a rank lack some task, so their figures compare with no other row.")
+    if parts:
+        rows = [PART_HEADINGS]
+        for part in parts:
+            numbers = (part.score, part.anytime, part.action_rate, part.wall_s)
+            n_runs = " / ".join(map(str, part.n_runs))
+            rows.append((part.variant, part.changed, part.task, part.says, *map(_with_range, numbers), n_runs))
+        parts_are = "Scores less the agent's own, action rate and time per decision over the agent's own."
+        blocks += ["## Which part earns its keep", parts_are, _md_table(rows)]
     for task in board.tasks:
         rows = [(*HEADINGS, "median steps to target")]
         for row in board.per_task[task.name]:
             rows.append((*texts(row, intervals=True), show_steps(row.median_steps, task.budget_steps)))
-        parts += [f"## {_md(task.name)}", _md_table(rows)]
-    return "\n\n".join(parts) + "\n"
+        blocks += [f"## {_md(task.name)}", _md_table(rows)]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _md_table(rows: Sequence[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hjbbench.errors import UserError
-from hjbbench.stats.bootstrap import named_runs, resample
+from hjbbench.stats.bootstrap import Interval, named_runs, percentile_interval, resample
 
 
 def mean_ratio(
@@ -35,6 +35,20 @@ def mean_ratio(
                 raise UserError(f"values of {task!r} hold {values.min():g}: a ratio needs positive ones")
     (top, top_samples), (bottom, bottom_samples) = (_mean_log(side, rng, n_resamples) for side in sides)
     return float(np.exp(top - bottom)), np.exp(top_samples - bottom_samples)
+
+
+def ratio_interval(
+    numerator: Mapping[str, ArrayLike],
+    denominator: Mapping[str, ArrayLike],
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 5000,
+    confidence: float = 0.95,
+) -> Interval:
+    """``mean_ratio`` with its expanded percentile interval; raises the same errors."""
+    estimate, samples = mean_ratio(numerator, denominator, rng=rng, n_resamples=n_resamples)
+    groups = [np.asarray(runs) for side in (numerator, denominator) for runs in side.values()]
+    return percentile_interval(estimate, samples, groups, confidence)
 
 
 def _mean_log(side: Mapping[str, np.ndarray], rng: np.random.Generator, n_resamples: int) -> tuple[float, np.ndarray]:

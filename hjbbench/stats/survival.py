@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hjbbench.errors import UserError
-from hjbbench.stats.bootstrap import Interval, named_runs, percentile_interval, stratified_interval
-from hjbbench.stats.ratio import mean_ratio
+from hjbbench.stats.bootstrap import Interval, named_runs, stratified_interval
+from hjbbench.stats.ratio import ratio_interval
 
 
 def success_rate(times: ArrayLike, budget: ArrayLike) -> float:
@@ -165,8 +165,7 @@ def rmst_ratio(
         }
         for side in (baseline, agent)
     ]
-    estimate, samples = mean_ratio(*sides, rng=rng, n_resamples=n_resamples)
-    return percentile_interval(estimate, samples, [*sides[0].values(), *sides[1].values()], confidence)
+    return ratio_interval(*sides, rng=rng, n_resamples=n_resamples, confidence=confidence)
 
 
 def runtime_ecdf(times: Mapping[str, ArrayLike], costs: ArrayLike) -> np.ndarray:

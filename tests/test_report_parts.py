@@ -1,0 +1,74 @@
+"""Which part of an agent earns its keep, on made-up runs whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hjbbench.report import write_report
+from hjbbench.report.cells import collect
+from hjbbench.report.parts import Part, parts
+from hjbbench.store import read_runs
+from tests.synthetic import write_run, write_suite
+
+
+def variant_runs(root: Path, task: str, name: str, level: float, n_seeds: int = 5, of: str = "whole", **fields) -> None:
+    fields = {"variant_of": of, "config": {"learning_rate": 3e-4, "flow": name}} | fields
+    for seed in range(n_seeds):
+        write_run(root, task, name, seed, level=level, **fields)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_suite(tmp_path, ["a/b", "a/c"], {"whole": 0.8}, n_seeds=5)
+    variant_runs(tmp_path, "a/b", "crippled", 0.4)
+    variant_runs(tmp_path, "a/c", "crippled", 0.8)
+    variant_runs(tmp_path, "a/b", "improved", 1.1, action_rate=2.0)
+    return tmp_path
+
+
+def found(root: Path) -> dict[tuple[str, str], Part]:
+    runs = read_runs(root)
+    return {(part.variant, part.task): part for part in parts(collect(runs), runs)}
+
+
+def test_a_variant_is_judged_against_its_agent_on_every_task_both_ran_on(folder: Path) -> None:
+    rows = found(folder)
+    assert {key: row.says for key, row in rows.items()} == {
+        ("crippled", "a/b"): "worse",
+        ("crippled", "a/c"): "no difference shown",
+        ("improved", "a/b"): "better",
+    }
+    row = rows["crippled", "a/b"]
+    assert row.changed == "flow=crippled"
+    assert row.n_runs == (5, 5)
+    assert row.score.estimate == pytest.approx(-0.4, abs=0.08)
+    assert row.score.low < row.score.estimate < row.score.high < 0
+    assert rows["improved", "a/b"].action_rate.estimate == pytest.approx(2.0 / 8.4, rel=0.3)
+
+
+def test_a_failed_run_counts_and_a_single_one_says_nothing(folder: Path) -> None:
+    variant_runs(folder, "a/c", "broken", 0.8, status="diverged", error="nan", n_evals_made=0)
+    variant_runs(folder, "a/b", "once", 0.1, n_seeds=1)
+    rows = found(folder)
+    assert rows["broken", "a/c"].says == "worse"
+    assert rows["broken", "a/c"].action_rate is None
+    assert rows["once", "a/b"].says == "no difference shown"
+
+
+def test_a_variant_without_its_agent_is_left_out(tmp_path: Path) -> None:
+    variant_runs(tmp_path, "a/b", "orphan", 0.8)
+    assert not found(tmp_path)
+    page = write_report(tmp_path)[1]
+    assert 'id="parts"' not in page.read_text(encoding="utf-8")
+
+
+def test_the_page_and_the_markdown_show_the_table(folder: Path) -> None:
+    page = write_report(folder)[1]
+    html = page.read_text(encoding="utf-8")
+    assert 'href="#parts"' in html
+    assert html.count('<td class="text">worse</td>') == 1
+    markdown = (page.parent / "leaderboard.md").read_text(encoding="utf-8")
+    (line,) = (line for line in markdown.splitlines() if line.startswith("| crippled | flow=crippled | a/b "))
+    assert "| worse | −0.4" in line or "| worse | −0.3" in line
