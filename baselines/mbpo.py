@@ -68,6 +68,9 @@ class MbpoConfig:
     members: int = 7
     elites: int = 5
     model_learning_rate: float = 1e-3
+    model_first_updates: int = 2000
+    """Gradient steps of the first model training, at least, as dhmbpo's: the original's patience ends it too early on a
+    warm-up a fifth as long as its own."""
     model_epochs_max: int | None = None
     """Passes over the data in one model training; None: until the held-out error stops falling."""
     hidden: tuple[int, ...] = (256, 256)
@@ -164,7 +167,7 @@ class Mbpo(SoftActorCriticAgent):
         since = clock.n_steps + 1 - self.warmup_steps
         began = time.perf_counter()
         if since % self.original.model_every == 0:
-            metrics = self._fit_model()
+            metrics = self._fit_model(first=since == 0)
             self._imagine(self.rollout_length(since // self.original.epoch_steps))
             self.seconds["model"] += time.perf_counter() - began
             temperature = self.learner.log_temperature.exp().item()
@@ -179,11 +182,12 @@ class Mbpo(SoftActorCriticAgent):
         self.seconds["updates"] += time.perf_counter() - began
         return self.updates_per_step
 
-    def _fit_model(self) -> dict[str, float]:
+    def _fit_model(self, first: bool) -> dict[str, float]:
         data = self.replay.all
         x = torch.cat([data.obs, data.action], dim=1)
         y = torch.cat([data.reward[:, None], data.next_obs - data.obs], dim=1)
-        return self.model.fit(x, y, self.config.model_epochs_max)
+        least = self.config.model_first_updates if first else 0
+        return self.model.fit(x, y, self.config.model_epochs_max, least)
 
     @torch.no_grad()
     def _imagine(self, length: int) -> None:

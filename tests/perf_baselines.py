@@ -72,13 +72,13 @@ def sac_update_rates(width: int, seconds: float = 6.0) -> dict[str, float]:
 def mbpo_model_share(n: int = 5000, updates_per_step: int = 20) -> dict[str, float]:
     """Share of an MBPO run spent on its model around decision n: {"share", "epochs"}, the third warm refit timed."""
     agent = filled("mbpo", n)
-    agent._fit_model()
+    agent._fit_model(first=True)
     every = agent.original.model_every
     new = filled("mbpo", 3 * every).replay
     for refit in range(3):
         agent.replay.extend(new.split(new.rows[refit * every : (refit + 1) * every]))
         began = time.thread_time()
-        epochs = agent._fit_model()["model_epochs"]
+        epochs = agent._fit_model(first=False)["model_epochs"]
         agent._imagine(1)
         model_s = time.thread_time() - began
     update_s = best_seconds(lambda: agent.learner.update(agent.imagined.sample(BATCH)), 2.0)

@@ -55,6 +55,7 @@ def test_training_stops_without_improvement_and_continues_from_the_last_weights(
     model = GaussianEnsemble(1, 1, members=2, elites=1, width=8, learning_rate=3e-3)
     looks = model.fit(x, y)["model_epochs"] / LEAST_STEPS  # 240 transitions are one batch, so an epoch is a step
     assert PATIENCE + 1 <= looks < 4 * PATIENCE
+    assert 400 <= model.fit(x, y, least_steps=400)["model_epochs"] < 600
     before = [parameter.clone() for parameter in model.parameters()]
     assert model.fit(x, y, max_epochs=0)["model_epochs"] == 0
     assert all(map(torch.equal, model.parameters(), before))
