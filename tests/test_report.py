@@ -146,6 +146,11 @@ def test_agents_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
     assert leaderboard.count('<td data-value="1">1=</td>') == 2
 
 
+def test_many_agents_are_counted_instead_of_named(tmp_path: Path) -> None:
+    write_suite(tmp_path, ["a/b"], {f"variant-{i}": 0.8 for i in range(6)}, n_seeds=1, spread=0.0)
+    assert headline(board_of(tmp_path))[0] == "Who leads is not sure yet: 6 agents score 0.79 to 0.79."
+
+
 def test_a_single_seed_gives_no_interval_and_no_order(tmp_path: Path) -> None:
     write_suite(tmp_path, ["a/b"], {"x": 0.9, "y": 0.1}, n_seeds=1)
     text, page = write_report(tmp_path)

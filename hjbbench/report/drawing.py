@@ -102,7 +102,10 @@ def draw(
 
 def label(agent: str) -> str:
     """An agent's name as it fits beside a figure."""
-    return agent if len(agent) <= LONGEST_LABEL else f"{agent[: LONGEST_LABEL - 1]}…"
+    if len(agent) <= LONGEST_LABEL:
+        return agent
+    half = LONGEST_LABEL // 2
+    return f"{agent[: LONGEST_LABEL - half - 1]}…{agent[-half:]}"  # variants begin alike and differ at the end
 
 
 def width_in(agents: Iterable[str]) -> float:

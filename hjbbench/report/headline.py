@@ -9,6 +9,8 @@ from itertools import groupby
 from hjbbench.report.standings import Leaderboard, Standing
 from hjbbench.report.tables import show_bounds
 
+NAMED = 4
+"""A sentence counts more agents than this instead of naming them."""
 FEW_SEEDS = 10
 """From this many runs per task on, 95 % intervals covered 95 to 98 % of simulated truths; 72 to 99 % with fewer."""
 
@@ -28,6 +30,9 @@ def _lead(groups: Sequence[Sequence[Standing]]) -> str:
     if len(top) > 1 and not all(math.isfinite(row.score.low) for row in top):
         # They share a rank because nothing is known of their spread, not because they are alike.
         scores = ", ".join(f"{row.agent} scores {_score(row)}" for row in top)
+        if len(top) > NAMED:
+            ends = sorted(row.score.estimate for row in top)
+            scores = f"{_names(top)} score {ends[0]:.2f} to {ends[-1]:.2f}"
         return f"Who leads is not sure yet: {scores}{behind}."
     if len(top) > 1:
         return f"{_names(top)} share the lead{behind}: the best of them scores {_score(top[0])}."
@@ -53,6 +58,8 @@ def _doubts(board: Leaderboard) -> list[str]:
 
 def _names(rows: Sequence[Standing]) -> str:
     names = [row.agent for row in rows]
+    if len(names) > NAMED:
+        return f"{len(names)} agents"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -25,7 +25,15 @@ from hjbbench.report.rates import Rate
 from hjbbench.report.robustness import Sweep, sweeps
 from hjbbench.report.smoothness import UNITS, against_best, interval_of_mean, pairs
 from hjbbench.report.standings import Leaderboard
-from hjbbench.report.tables import show_bounds, show_number, show_range, show_rank, show_steps
+from hjbbench.report.tables import (
+    show_bounds,
+    show_difference,
+    show_differences,
+    show_number,
+    show_range,
+    show_rank,
+    show_steps,
+)
 from hjbbench.report.verdicts import MEANINGS, SYMBOLS, Judged, tally
 from hjbbench.store import Run
 
@@ -71,8 +79,10 @@ def render(contents: Contents) -> str:
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": show_number, "bounds": show_bounds, "range": show_range, "rank": show_rank,
-                            "steps": show_steps, "sortable": _sortable, "inline": inline}  # fmt: skip
+    environment.filters |= {
+        "number": show_number, "bounds": show_bounds, "range": show_range, "rank": show_rank, "steps": show_steps,
+        "difference": show_difference, "differences": show_differences, "sortable": _sortable, "inline": inline,
+    }  # fmt: skip
     board, runs = contents.board, contents.runs
     return environment.get_template("page.html.j2").render(
         **vars(contents),

@@ -48,6 +48,18 @@ def show_range(interval: Interval | None) -> str:
     return f"{show_number(interval.low)}{between}{show_number(interval.high)}"
 
 
+def show_difference(value: float) -> str:
+    """A difference of scores, signed."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def show_differences(interval: Interval) -> str:
+    """The bounds of a difference of scores."""
+    if not math.isfinite(interval.low):
+        return "no interval"
+    return f"{show_difference(interval.low)} to {show_difference(interval.high)}"
+
+
 HEADINGS = ("rank", "agent", "score", "95 % interval", "anytime score", "target reached", "action rate (1/s)",
             "s per 1000 steps", "runs", "failed")  # fmt: skip
 MEANING = (
@@ -96,9 +108,10 @@ def as_markdown(board: Leaderboard, headline: Sequence[str], parts: Sequence[Par
     if parts:
         rows = [PART_HEADINGS]
         for part in parts:
-            numbers = (part.score, part.anytime, part.action_rate, part.wall_s)
+            scores = [f"{show_difference(x.estimate)} ({show_differences(x)})" for x in (part.score, part.anytime)]
+            ratios = map(_with_range, (part.action_rate, part.wall_s))
             n_runs = " / ".join(map(str, part.n_runs))
-            rows.append((part.variant, part.changed, part.task, part.says, *map(_with_range, numbers), n_runs))
+            rows.append((part.variant, part.changed, part.task, part.says, *scores, *ratios, n_runs))
         parts_are = "Scores less the agent's own, action rate and time per decision over the agent's own."
         blocks += ["## Which part earns its keep", parts_are, _md_table(rows)]
     for task in board.tasks:
