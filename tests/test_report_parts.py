@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from hjbbench.report import write_report
-from hjbbench.report.cells import collect
 from hjbbench.report.parts import Part, parts
 from hjbbench.store import read_runs
 from tests.synthetic import write_run, write_suite
@@ -29,8 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def found(root: Path) -> dict[tuple[str, str], Part]:
-    runs = read_runs(root)
-    return {(part.variant, part.task): part for part in parts(collect(runs), runs)}
+    return {(part.variant, part.task): part for part in parts(read_runs(root))}
 
 
 def test_a_variant_is_judged_against_its_agent_on_every_task_both_ran_on(folder: Path) -> None:
@@ -42,7 +41,7 @@ def test_a_variant_is_judged_against_its_agent_on_every_task_both_ran_on(folder:
     }
     row = rows["crippled", "a/b"]
     assert row.changed == "flow=crippled"
-    assert row.n_runs == (5, 5)
+    assert row.n_seeds == 5
     assert row.score.estimate == pytest.approx(-0.4, abs=0.08)
     assert row.score.low < row.score.estimate < row.score.high < 0
     assert rows["improved", "a/b"].action_rate.estimate == pytest.approx(2.0 / 8.4, rel=0.3)
@@ -55,6 +54,15 @@ def test_a_failed_run_counts_and_a_single_one_says_nothing(folder: Path) -> None
     assert rows["broken", "a/c"].says == "worse"
     assert rows["broken", "a/c"].action_rate is None
     assert rows["once", "a/b"].says == "no difference shown"
+    assert math.isinf(rows["once", "a/b"].action_rate.low)
+
+
+def test_seeds_that_one_side_lacks_are_left_out(folder: Path) -> None:
+    for seed in (5, 6):
+        write_run(folder, "a/b", "whole", seed, level=0.1)
+    write_run(folder, "a/b", "crippled", 7, level=0.9, variant_of="whole")
+    assert found(folder)["crippled", "a/b"].n_seeds == 5
+    assert found(folder)["crippled", "a/b"].score.estimate == pytest.approx(-0.4, abs=0.08)
 
 
 def test_a_variant_without_its_agent_is_left_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which part of an agent earns its keep: every variant of it against the agent itself, task by task."""
+"""Which part of an agent earns its keep: every variant of it against the agent itself, task by task, seed by seed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from hjbbench.report.cells import TaskCells
+from hjbbench.report.cells import collect
 from hjbbench.report.standings import SEED
-from hjbbench.stats.bootstrap import Interval, percentile_interval, resample
-from hjbbench.stats.ratio import ratio_interval
+from hjbbench.stats.bootstrap import Interval, stratified_interval
 from hjbbench.store import Run
-
-N_RESAMPLES = 5000
 
 
 @dataclass(frozen=True)
 class Part:
-    """One variant of an agent on one task, against the agent."""
+    """One variant of an agent on one task, against the agent with the same seeds, which play the same evaluations."""
 
     variant: str
     original: str
@@ -27,15 +24,15 @@ class Part:
     changed: str
     """The settings that differ, as "name=value" of the variant."""
     score: Interval
-    """Mean final score of the variant less the original's."""
+    """Final score of the variant less the original's, mean over seeds."""
     anytime: Interval
     """The same of the area under the score curve: what learning early is worth."""
     action_rate: Interval | None
-    """Action rate of the variant over the original's, finished runs; None without a positive one on both sides."""
+    """Action rate of the variant over the original's, geometric mean over the seeds on which both have a positive one;
+    None without any."""
     wall_s: Interval | None
-    """Training time per decision of the variant over the original's; None without any on either side."""
-    n_runs: tuple[int, int]
-    """Of the variant and of the original."""
+    """The same of the training time per decision."""
+    n_seeds: int
 
     @property
     def says(self) -> str:
@@ -45,30 +42,39 @@ class Part:
         return "no difference shown" if worse == better else "worse" if worse else "better"
 
 
-def parts(tasks: Sequence[TaskCells], runs: Sequence[Run]) -> list[Part]:
-    """Every variant on every task where the agent it is a variant of ran too, by variant, then by task."""
-    records = {run.record["agent"]: run.record for run in runs}
-    variants = {name: record["variant_of"] for name, record in records.items() if record.get("variant_of") in records}
-    return [
-        _part(task, variant, original, _changed(records[variant]["config"], records[original]["config"]))
-        for variant, original in sorted(variants.items())
-        for task in tasks
-        if {variant, original} <= task.agents.keys()
-    ]
+def parts(runs: Sequence[Run]) -> list[Part]:
+    """Every variant on every task that the agent it is a variant of ran with the same seeds, by variant and task.
+
+    Raises:
+        UserError: as ``collect``.
+    """
+    ran: dict[str, dict[tuple[str, int], Run]] = {}
+    for run in runs:
+        ran.setdefault(run.record["agent"], {})[run.record["task"], run.record["seed"]] = run
+    found = []
+    for variant, own in sorted(ran.items()):
+        original = next(iter(own.values())).record.get("variant_of") or ""
+        shared = sorted(own.keys() & ran.get(original, {}).keys())
+        for task in dict.fromkeys(task for task, _ in shared):
+            keys = [key for key in shared if key[0] == task]
+            found.append(_part(variant, original, [own[key] for key in keys], [ran[original][key] for key in keys]))
+    return found
 
 
-def _part(task: TaskCells, variant: str, original: str, changed: str) -> Part:
+def _part(variant: str, original: str, own: Sequence[Run], others: Sequence[Run]) -> Part:
+    """Compare runs of a task, seed by seed in the same order."""
+    (task,) = collect([*own, *others])
     cells = task.agents[variant], task.agents[original]
     return Part(
         variant=variant,
         original=original,
         task=task.name,
-        changed=changed,
-        score=_difference(*(cell.final_scores for cell in cells)),
-        anytime=_difference(*(cell.anytime_scores for cell in cells)),
+        changed=_changed(own[0].record["config"], others[0].record["config"]),
+        score=_mean(np.subtract(*(cell.final_scores for cell in cells))),
+        anytime=_mean(np.subtract(*(cell.anytime_scores for cell in cells))),
         action_rate=_ratio(*(cell.final_column("action_rate_rms_per_s") for cell in cells)),
         wall_s=_ratio(*(cell.wall_s_per_1000_steps for cell in cells)),
-        n_runs=(len(cells[0].finished), len(cells[1].finished)),
+        n_seeds=len(own),
     )
 
 
@@ -76,17 +82,15 @@ def _changed(config: Mapping[str, Any], original: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in config.items() if original.get(name) != value)
 
 
-def _difference(variant: np.ndarray, original: np.ndarray) -> Interval:
-    """Difference of the means of runs (n_runs,), either side resampled on its own."""
-    rng = np.random.default_rng(SEED)
-    means = [resample(runs, rng, N_RESAMPLES).mean(axis=-1) for runs in (variant, original)]
-    return percentile_interval(float(variant.mean() - original.mean()), means[0] - means[1], (variant, original), 0.95)
-
-
 def _ratio(variant: np.ndarray, original: np.ndarray) -> Interval | None:
-    """Ratio of the means of the finite values."""
-    sides = [runs[np.isfinite(runs)] for runs in (variant, original)]
-    if not all(len(runs) and (runs > 0).all() for runs in sides):
+    """Geometric mean of the ratios of positive values (n_seeds,)."""
+    positive = (variant > 0) & (original > 0)  # false where one is NaN
+    if not positive.any():
         return None
-    top, bottom = ({"the task": runs} for runs in sides)
-    return ratio_interval(top, bottom, rng=np.random.default_rng(SEED))
+    logs = _mean(np.log(variant[positive] / original[positive]))
+    low = np.exp(logs.low) if np.isfinite(logs.low) else -np.inf  # of a single seed there is no interval
+    return Interval(float(np.exp(logs.estimate)), float(low), float(np.exp(logs.high)))
+
+
+def _mean(values: np.ndarray) -> Interval:
+    return stratified_interval({"the task": values}, np.mean, rng=np.random.default_rng(SEED), n_resamples=5000)

@@ -96,7 +96,7 @@ def as_text(board: Leaderboard) -> str:
     )
 
 
-PART_HEADINGS = ("variant", "changed", "task", "scores are", "score", "anytime score", "action rate", "time", "runs")
+PART_HEADINGS = ("variant", "changed", "task", "scores are", "score", "anytime score", "action rate", "time", "seeds")
 
 
 def as_markdown(board: Leaderboard, headline: Sequence[str], parts: Sequence[Part] = ()) -> str:
@@ -110,9 +110,8 @@ def as_markdown(board: Leaderboard, headline: Sequence[str], parts: Sequence[Par
         for part in parts:
             scores = [f"{show_difference(x.estimate)} ({show_differences(x)})" for x in (part.score, part.anytime)]
             ratios = map(_with_range, (part.action_rate, part.wall_s))
-            n_runs = " / ".join(map(str, part.n_runs))
-            rows.append((part.variant, part.changed, part.task, part.says, *scores, *ratios, n_runs))
-        parts_are = "Scores less the agent's own, action rate and time per decision over the agent's own."
+            rows.append((part.variant, part.changed, part.task, part.says, *scores, *ratios, str(part.n_seeds)))
+        parts_are = "Scores less the agent's own, action rate and time per decision over it, seed by seed."
         blocks += ["## Which part earns its keep", parts_are, _md_table(rows)]
     for task in board.tasks:
         rows = [(*HEADINGS, "median steps to target")]
