@@ -24,7 +24,7 @@ SIZE_IN = (4.8, 3.5)
 MARGINS_IN = {"left": 0.55, "bottom": 0.52, "top": 0.2}
 LETTER_IN = 0.074
 """Width of a letter of a label, for the margin beside the axes."""
-LONGEST_LABEL = 20
+LONGEST_LABEL = 24
 STYLE: dict[Any, Any] = {
     "font.size": 10, "font.family": "sans-serif", "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK,
     "xtick.color": MUTED, "ytick.color": MUTED, "axes.spines.top": False, "axes.spines.right": False,
