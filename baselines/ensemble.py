@@ -6,6 +6,7 @@ Chua et al. 2018 (arXiv 1805.12114) with the training of Janner et al. 2019 (arX
 from __future__ import annotations
 
 import math
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -87,16 +88,15 @@ class GaussianEnsemble(Learner):
         rows = torch.randint(len(x), (members, len(x)))
         best_error = torch.full((members,), math.inf)
         best = [parameter.detach().clone() for parameter in self.net.parameters()]
-        epoch = steps = waited = 0
+        epoch = waited = 0
         between = math.ceil(LEAST_STEPS * BATCH_SIZE / len(x))
-        while (waited <= PATIENCE or steps < least_steps) and (max_epochs is None or epoch < max_epochs):
-            for _ in range(between if max_epochs is None else min(between, max_epochs - epoch)):
-                epoch += 1
-                for batch in rows.split(BATCH_SIZE, dim=1):
-                    step = self._step if batch.shape[1] == BATCH_SIZE else self._gradient_step  # compiled for one shape
-                    step(x[batch], y[batch])
-                    steps += 1
-                rows = rows.gather(1, torch.rand(rows.shape).argsort(1))
+        least = math.ceil(least_steps / math.ceil(len(x) / BATCH_SIZE))
+        most = sys.maxsize if max_epochs is None else max_epochs
+        while (waited <= PATIENCE or epoch < least) and epoch < most:
+            passes = min(between, most - epoch)
+            for _ in range(passes):
+                rows = self._pass(x, y, rows)
+            epoch += passes
             error = self._errors(x_out, y_out)
             better = error < (1.0 - IMPROVEMENT) * best_error
             best_error = torch.where(better, error, best_error)
@@ -109,6 +109,13 @@ class GaussianEnsemble(Learner):
         error, ranked = self._errors(x_out, y_out).sort()
         self.elite.copy_(ranked[: len(self.elite)])
         return {"model_epochs": float(epoch), "model_error": error[: len(self.elite)].mean().item()}
+
+    def _pass(self, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        """Learn from ``rows`` (members, n) of the data once, batch by batch; returns them in another order."""
+        for batch in rows.split(BATCH_SIZE, dim=1):
+            step = self._step if batch.shape[1] == BATCH_SIZE else self._gradient_step  # compiled for one shape
+            step(x[batch], y[batch])
+        return rows.gather(1, torch.rand(rows.shape).argsort(1))
 
     @torch.no_grad()
     def sample(self, x: Tensor) -> Tensor:

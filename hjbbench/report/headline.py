@@ -29,10 +29,11 @@ def _lead(groups: Sequence[Sequence[Standing]]) -> str:
     behind = f", ahead of {_names(second)} with {_score(second[0])}" if second else ""
     if len(top) > 1 and not all(math.isfinite(row.score.low) for row in top):
         # They share a rank because nothing is known of their spread, not because they are alike.
-        scores = ", ".join(f"{row.agent} scores {_score(row)}" for row in top)
         if len(top) > NAMED:
-            ends = sorted(row.score.estimate for row in top)
-            scores = f"{_names(top)} score {ends[0]:.2f} to {ends[-1]:.2f}"
+            estimates = [row.score.estimate for row in top]
+            scores = f"{len(top)} agents score {min(estimates):.2f} to {max(estimates):.2f}"
+        else:
+            scores = ", ".join(f"{row.agent} scores {_score(row)}" for row in top)
         return f"Who leads is not sure yet: {scores}{behind}."
     if len(top) > 1:
         return f"{_names(top)} share the lead{behind}: the best of them scores {_score(top[0])}."

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hjbbench.report.cells import collect
-from hjbbench.report.standings import SEED
-from hjbbench.stats.bootstrap import Interval, stratified_interval
+from hjbbench.report.standings import mean_interval
+from hjbbench.stats.bootstrap import Interval
 from hjbbench.store import Run
 
 
@@ -70,8 +70,8 @@ def _part(variant: str, original: str, own: Sequence[Run], others: Sequence[Run]
         original=original,
         task=task.name,
         changed=_changed(own[0].record["config"], others[0].record["config"]),
-        score=_mean(np.subtract(*(cell.final_scores for cell in cells))),
-        anytime=_mean(np.subtract(*(cell.anytime_scores for cell in cells))),
+        score=mean_interval(np.subtract(*(cell.final_scores for cell in cells))),
+        anytime=mean_interval(np.subtract(*(cell.anytime_scores for cell in cells))),
         action_rate=_ratio(*(cell.final_column("action_rate_rms_per_s") for cell in cells)),
         wall_s=_ratio(*(cell.wall_s_per_1000_steps for cell in cells)),
         n_seeds=len(own),
@@ -87,10 +87,6 @@ def _ratio(variant: np.ndarray, original: np.ndarray) -> Interval | None:
     positive = (variant > 0) & (original > 0)  # false where one is NaN
     if not positive.any():
         return None
-    logs = _mean(np.log(variant[positive] / original[positive]))
+    logs = mean_interval(np.log(variant[positive] / original[positive]))
     low = np.exp(logs.low) if np.isfinite(logs.low) else -np.inf  # of a single seed there is no interval
     return Interval(float(np.exp(logs.estimate)), float(low), float(np.exp(logs.high)))
-
-
-def _mean(values: np.ndarray) -> Interval:
-    return stratified_interval({"the task": values}, np.mean, rng=np.random.default_rng(SEED), n_resamples=5000)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hjbbench.evidence import return_kept
-from hjbbench.report.standings import SEED, Standing
-from hjbbench.stats.bootstrap import Interval, stratified_interval
+from hjbbench.report.standings import Standing, mean_interval
+from hjbbench.stats.bootstrap import Interval
 from hjbbench.store import Run
 
 
@@ -31,7 +31,9 @@ def sweeps(runs: Sequence[Run], rows: Sequence[Standing]) -> list[Sweep]:
         own = [run for run in runs if run.record["agent"] == row.agent]
         scores, kept = _scores(own), return_kept(own)
         if scores and kept.reason is None:
-            found.append(Sweep(row, {dt: _interval(values) for dt, values in scores.items()}, _interval(kept.agent)))
+            found.append(
+                Sweep(row, {dt: mean_interval(values) for dt, values in scores.items()}, mean_interval(kept.agent))
+            )
     return found
 
 
@@ -50,7 +52,3 @@ def _scores(runs: Sequence[Run]) -> dict[float, np.ndarray]:
         factor: np.array([swept[index][factor] if index in swept else 0.0 for index in range(len(runs))])
         for factor in factors.pop()
     }
-
-
-def _interval(values: np.ndarray) -> Interval:
-    return stratified_interval({"the task": values}, np.mean, rng=np.random.default_rng(SEED), n_resamples=5000)

@@ -11,8 +11,8 @@ import numpy as np
 
 from hjbbench.evidence import EQUAL_RETURN
 from hjbbench.report.cells import Cell, TaskCells
-from hjbbench.report.standings import SEED, Leaderboard, Standing
-from hjbbench.stats.bootstrap import Interval, stratified_interval
+from hjbbench.report.standings import SEED, Leaderboard, Standing, mean_interval
+from hjbbench.stats.bootstrap import Interval
 from hjbbench.stats.ratio import ratio_interval
 
 MEASURE = "action_rate_rms_per_s"
@@ -61,9 +61,7 @@ class Pair:
 def interval_of_mean(cell: Cell, column: str) -> Interval | None:
     """Mean of a column's last fifth over the finished runs that have a value, with its interval."""
     values = _finite(cell, column)
-    if not len(values):
-        return None
-    return stratified_interval({column: values}, np.mean, rng=np.random.default_rng(SEED), n_resamples=5000)
+    return mean_interval(values) if len(values) else None
 
 
 def against_best(task: TaskCells, rows: Sequence[Standing]) -> list[AgentSmoothness]:

@@ -114,6 +114,11 @@ def _standing(
     )
 
 
+def mean_interval(values: np.ndarray) -> Interval:
+    """Mean of one task's runs (n_runs,) with its interval."""
+    return stratified_interval({"the task": values}, np.mean, rng=_rng(), n_resamples=5000)
+
+
 def _interval(values: Mapping[str, np.ndarray], statistic: Callable) -> Interval | None:
     """A statistic of the finite values of all runs; None where there is none."""
     finite = {task: runs[np.isfinite(runs)] for task, runs in values.items() if np.isfinite(runs).any()}
