@@ -17,7 +17,7 @@ from hjbbench.registry import agent
 LANE_WIDTH, SENSING_RANGE_M, TARGET_SPEED, SPEED_SCALE = 4.0, 80.0, 25.0, 10.0
 MAX_ACCELERATION, MAX_STEERING = 5.0, 0.05
 CAR_LENGTH = 5.0
-N_OWN = 8  # numbers about the ego; behind them six slots of three
+N_OWN = 7  # numbers about the ego; behind them six slots of three
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Scripted:
                 obs, _ = env.reset()
 
     def act(self, obs: np.ndarray, *, deterministic: bool = True) -> np.ndarray:
-        """Throttle and steering (..., 2) for observations (..., 26)."""
+        """Throttle and steering (..., 2) for observations (..., 25)."""
         config = self.config
         scene = Scene(np.asarray(obs, dtype=float))
         wanted_share = 1.0 - config.commitment * np.clip((LANE_WIDTH - scene.to_go) / (LANE_WIDTH / 2), 0.0, 1.0)

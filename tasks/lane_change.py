@@ -49,7 +49,6 @@ add_task(
             "uniformly random actions; the agent scripted, fitted on the other seeds 50000-50023",
         ),
         terminated=terminated,
-        version=2,  # 1 did not show the rate of the clearance
         metrics=(
             "success",
             "collision",

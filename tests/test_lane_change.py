@@ -133,30 +133,8 @@ def test_driving_on_is_better_than_crashing_even_from_the_worst_states(lane, spe
 def test_observation_moves_smoothly():
     env = make(0.05)
     jumps = np.concatenate([np.diff(rollout(env, lambda obs: np.zeros(2), seed).obs, axis=0) for seed in range(5)])
-    accelerations = [5, *range(SLOTS.start + 2, OBS_DIM, 3)]  # brake lights: they jump because drivers' decisions do
+    accelerations = [5, *range(9, OBS_DIM, 3)]  # brake lights: they jump because drivers' decisions do
     assert np.abs(np.delete(jumps, accelerations, axis=1)).max() < 0.12
-
-
-def test_the_clearance_changes_at_the_rate_that_is_seen():
-    env = make(0.05)
-    obs = np.stack([rollout(env, SCRIPTED.act, seed).obs for seed in range(8)]).astype(float)
-    apart, rate = obs[..., 6] * 8.0, obs[..., 7] * 10.0
-    near = (apart[:, :-1] < 6.5) & (apart[:, 1:] < 6.5)
-    seen, foreseen = np.diff(apart)[near], ((rate[:, :-1] + rate[:, 1:]) / 2 * 0.05)[near]
-    assert near.sum() > 500
-    assert np.square(seen - foreseen).mean() < 0.1 * np.square(seen).mean()
-    assert not rate[apart >= 8.0].any()
-
-
-def test_the_clearance_is_the_larger_gap_to_the_nearest_car_and_its_rate_that_cars():
-    env = make()
-    env.reset(seed=0)
-    scene(env, (500.0, 0.0, 24.0), [(0, 512.0, 21.0, 21.0, NEUTRAL), (1, 470.0, 26.0, 26.0, NEUTRAL)])
-    assert env.unwrapped.observe()[6:8] == pytest.approx((7.0 / 8.0, -0.3), abs=1e-3)
-    scene(env, (500.0, 0.0, 24.0), [(1, 501.0, 21.0, 21.0, NEUTRAL)])
-    assert env.unwrapped.observe()[6:8] == pytest.approx((2.0 / 8.0, 0.0), abs=1e-3)
-    scene(env, (500.0, 0.0, 24.0), [])
-    assert env.unwrapped.observe()[6:8] == pytest.approx((1.0, 0.0))
 
 
 def test_scripted_reads_the_slots_as_they_are_written():

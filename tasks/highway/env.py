@@ -15,11 +15,11 @@ from tasks.highway.drivers import add_traffic
 from tasks.highway.measures import SUCCESS_HEADING_RAD, SUCCESS_OFFSET_M, TTC_CAP_S, EpisodeLog
 from tasks.highway.observation import (
     ACCELERATION_SCALE,
+    CLEARANCE_SCALE,
     OBS_DIM,
     SPEED_SCALE,
     TARGET_SPEED,
     TOUCHING,
-    clearance,
     slots,
 )
 from tasks.highway.traffic import LANE_WIDTH, SPEED_LIMIT, FastRoad, FastVehicle, Network
@@ -45,7 +45,7 @@ driver can get into and still get out of, driving on costs less than 30 (the tes
 
 
 class Observation(ObservationType):
-    """The ego's 26 numbers as a highway-env observation."""
+    """The ego's 25 numbers as a highway-env observation."""
 
     def space(self) -> spaces.Box:
         return spaces.Box(-np.inf, np.inf, (OBS_DIM,), np.float32)
@@ -57,9 +57,9 @@ class Observation(ObservationType):
 class LaneChangeEnv(AbstractEnv):
     """Reach the commanded neighbouring lane within 15 s, among ten cars with hidden intents.
 
-    Action (throttle, steering) in [-1, 1], held over a decision. Observation (26,):
+    Action (throttle, steering) in [-1, 1], held over a decision. Observation (25,):
     (y - y*)/4, y from the road's centre in half road widths, 10 sin(heading), (v - 25)/10, a/5, steering/0.05,
-    clearance/8 in [0, 1] (0 or less: crashed), its rate/10, and six slots of neighbours (see ``observation``).
+    clearance/8 in [0, 1] (0 or less: crashed), and six slots of neighbours (see ``observation``).
 
     Args:
         frames: frames of 1/20 s per decision.
@@ -122,8 +122,8 @@ class LaneChangeEnv(AbstractEnv):
 
     def observe(self) -> np.ndarray:
         ego, cars = self.vehicle, self._cars()
-        velocity = ego.speed * math.cos(ego.heading), ego.speed * math.sin(ego.heading)
-        apart, rate = clearance(cars, (CAR_LENGTH, CAR_WIDTH), velocity)
+        clearances = np.maximum(np.abs(cars[:, 0]) - CAR_LENGTH, np.abs(cars[:, 1]) - CAR_WIDTH)
+        clearance = float(clearances.min(initial=CLEARANCE_SCALE)) / CLEARANCE_SCALE
         own = (
             (ego.position.item(1) - self.target_lane * LANE_WIDTH) / LANE_WIDTH,
             float(self._road_position()),
@@ -131,25 +131,19 @@ class LaneChangeEnv(AbstractEnv):
             (ego.speed - TARGET_SPEED) / SPEED_SCALE,
             ego.action["acceleration"] / ACCELERATION_SCALE,
             ego.action["steering"] / MAX_STEERING,
-            min(apart, 0.0) if ego.crashed else max(apart, TOUCHING),
-            rate,
+            min(clearance, 0.0) if ego.crashed else max(clearance, TOUCHING),
         )
         return np.concatenate([own, slots(cars, ego.speed)], dtype=np.float32)
 
     def _cars(self) -> np.ndarray:
-        """The traffic, (n, 5): x and y from the ego, speed along the road, acceleration, speed across; m, m/s, m/s²."""
+        """The traffic, (n, 4): x and y from the ego in m, speed along the road in m/s, acceleration in m/s²."""
         x, y = self.vehicle.position.tolist()
         rows = [
-            (
-                *car.position.tolist(),
-                car.speed * math.cos(car.heading),
-                car.action["acceleration"],
-                car.speed * math.sin(car.heading),
-            )
+            (*car.position.tolist(), car.speed * math.cos(car.heading), car.action["acceleration"])
             for car in self.road.vehicles
             if car is not self.vehicle
         ]
-        return np.array(rows).reshape(-1, 5) - (x, y, 0.0, 0.0, 0.0)
+        return np.array(rows).reshape(-1, 4) - (x, y, 0.0, 0.0)
 
     def _reward_rate(self) -> float:
         """The reward per second in the present state, which it also logs.
@@ -162,7 +156,7 @@ class LaneChangeEnv(AbstractEnv):
         a_lon, steering = ego.action["acceleration"], ego.action["steering"]
         a_lat = ego.speed**2 * math.sin(math.atan(0.5 * math.tan(steering))) / (CAR_LENGTH / 2)
 
-        dx, side, speed, acceleration, _ = self._cars().T
+        dx, side, speed, acceleration = self._cars().T
         side = np.abs(side) - CAR_WIDTH
         gap = np.maximum(np.abs(dx) - CAR_LENGTH, 0.0)
         closing = np.maximum((ego.speed - speed) * np.sign(dx), 0.0)

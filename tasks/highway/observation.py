@@ -1,9 +1,8 @@
-"""What the ego senses: 26 numbers that move smoothly with the scene.
+"""What the ego senses: 25 numbers that move smoothly with the scene.
 
 Sorting the neighbours by distance would make the observation jump at every overtaking. Here a car belongs to the six
 slots {ahead, behind} x {left, own, right} by weights continuous in its position relative to the ego, everything fades
-to zero at the sensing range, and a slot shows a soft maximum over its cars. What ends an episode, the clearance, comes
-with its rate of change: the slots do not tell which car the clearance is to, nor how fast that one comes nearer.
+to zero at the sensing range, and a slot shows a soft maximum over its cars.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ SHARPNESS = 6
 SPEED_SCALE, TARGET_SPEED = 10.0, 25.0  # m/s
 ACCELERATION_SCALE = 5.0  # m/s²
 CLEARANCE_SCALE = 8.0  # m
-BLEND_M = 0.3
-"""Cars, and the two ways past one, share in the rate of the clearance when they are about equally near."""
 TOUCHING = 1e-6
 """The least clearance of an ego that has not crashed, in CLEARANCE_SCALE; 0 and below mean a crash."""
 
-OBS_DIM = 26
+OBS_DIM = 25
 ROAD_POSITION, CLEARANCE = 1, 6
-SLOTS = slice(8, OBS_DIM)
+SLOTS = slice(7, OBS_DIM)
 """Six slots of (nearness, relative speed, acceleration): ahead left, own, right, then behind left, own, right."""
 
 
@@ -37,26 +34,8 @@ def lane_weights(lateral: np.ndarray) -> np.ndarray:
     return np.stack([side * (lateral < 0), own, side * (lateral > 0)])
 
 
-def clearance(cars: np.ndarray, size: tuple[float, float], velocity: tuple[float, float]) -> tuple[float, float]:
-    """How far the nearest car's box is from the ego's, in CLEARANCE_SCALE, at most 1, and its rate in SPEED_SCALE.
-
-    Boxes are apart by the larger of the gaps along and across the road. cars is (n, 5) as for ``slots``, size an ego's
-    length and width in m, velocity the ego's along and across the road in m/s. The rate fades to 0 over the last metre.
-    """
-    if not len(cars):
-        return 1.0, 0.0
-    gaps = np.abs(cars[:, :2]) - size
-    growth = np.sign(cars[:, :2]) * (cars[:, [2, 4]] - velocity)
-    along = 1.0 / (1.0 + np.exp(np.clip((gaps[:, 1] - gaps[:, 0]) / BLEND_M, -50.0, 50.0)))
-    apart = gaps.max(axis=1)
-    share = np.exp((apart.min() - apart) / BLEND_M)
-    rate = share @ (along * growth[:, 0] + (1.0 - along) * growth[:, 1]) / share.sum()
-    least = min(apart.min(), CLEARANCE_SCALE)
-    return least / CLEARANCE_SCALE, rate * min(CLEARANCE_SCALE - least, 1.0) / SPEED_SCALE
-
-
 def slots(cars: np.ndarray, speed: float) -> np.ndarray:
-    """The six slots, (18,), of cars (n, 5): x and y from the ego, speed along the road, acceleration, speed across.
+    """The six slots, (18,), from cars (n, 5) of x and y relative to the ego, speed along the road, acceleration.
 
     Nearness is (1 - d/R)² at d metres, 1 alongside and 0 at the sensing range R; the other two features are the
     cars' mean weighted by nearness^SHARPNESS, times the nearness.
