@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hjbbench.report.parts import Part
 from hjbbench.report.standings import Leaderboard, Standing
@@ -28,9 +28,7 @@ def show_steps(value: float | None, budget_steps: int) -> str:
 
 def show_bounds(interval: Interval, digits: int = 2) -> str:
     """The bounds of an interval; "no interval" where a single run cannot bound it."""
-    if not math.isfinite(interval.low):
-        return "no interval"
-    return f"{interval.low:,.{digits}f}–{interval.high:,.{digits}f}"
+    return _bounds(interval, lambda value: f"{value:,.{digits}f}")
 
 
 def show_rank(row: Standing) -> str:
@@ -42,10 +40,7 @@ def show_range(interval: Interval | None) -> str:
     """The bounds of an interval of any magnitude; empty where nothing was measured."""
     if interval is None:
         return ""
-    if not math.isfinite(interval.low):
-        return "no interval"
-    between = " to " if interval.low < 0 else "–"
-    return f"{show_number(interval.low)}{between}{show_number(interval.high)}"
+    return _bounds(interval, show_number, " to " if interval.low < 0 else "–")
 
 
 def show_difference(value: float) -> str:
@@ -55,9 +50,14 @@ def show_difference(value: float) -> str:
 
 def show_differences(interval: Interval) -> str:
     """The bounds of a difference of scores."""
+    return _bounds(interval, show_difference, " to ")
+
+
+def _bounds(interval: Interval, show: Callable[[float], str], between: str = "–") -> str:
+    """Both bounds as ``show`` writes them; a single run cannot bound anything."""
     if not math.isfinite(interval.low):
         return "no interval"
-    return f"{show_difference(interval.low)} to {show_difference(interval.high)}"
+    return f"{show(interval.low)}{between}{show(interval.high)}"
 
 
 HEADINGS = ("rank", "agent", "score", "95 % interval", "anytime score", "target reached", "action rate (1/s)",
