@@ -77,7 +77,7 @@ class HJBConfig:
     policy_lr: float = 1e-3
     policy_first_updates: int = 500
     """Critic updates when the warm-up ends."""
-    policy_average: float = 0.003
+    policy_average: float = 0.001
     """Least averaging rate, per policy update, of the weights that act deterministically."""
     temperature_lr: float = 3e-3
     """Faster than the policy: a temperature too high for long drowns the reward."""

@@ -28,7 +28,7 @@ DUAL_LR = 1e-2
 DUAL_SPAN = 4.0
 """Logarithm of the smoothness weight's highest value over its lowest."""
 
-AVERAGE_SHARE = 0.1
+AVERAGE_SHARE = 0.05
 """Of all updates, spanned by the average of a young policy: it must not lag behind one that improves quickly."""
 
 
