@@ -117,21 +117,6 @@ def test_entropy_meets_its_target() -> None:
     assert result.entropy.item() == pytest.approx(-0.5, abs=0.25)
 
 
-def test_the_acting_weights_lag_by_a_twentieth_of_the_updates_and_no_more_than_the_span_allows() -> None:
-    """How far back an average looks: weights that grow by 1 per update, against their average."""
-    lags = []
-    for n_updates in (200, 600):
-        rng = torch.Generator().manual_seed(0)
-        policy, critic = parts(rng, policy_average=1 / 15, policy_lr=1e-12)
-        for _ in range(n_updates):
-            with torch.no_grad():
-                policy.net.biases[-1] += 1.0
-            policy.improve(Track(), critic, torch.zeros(4, 1))
-        lags.append((policy.net.biases[-1] - policy.average.biases[-1]).mean().item())
-    assert lags[0] == pytest.approx(200 / 20, rel=0.15)
-    assert lags[1] == pytest.approx(15, rel=0.1)
-
-
 def learned(rng: torch.Generator) -> tuple[LearnedGenerator, Replay]:
     numbers, replay = np.random.default_rng(0), Replay(1, 1, CPU)
     for _ in range(400):

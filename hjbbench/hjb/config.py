@@ -77,11 +77,11 @@ class HJBConfig:
     policy_lr: float = 1e-3
     policy_first_updates: int = 500
     """Critic updates when the warm-up ends."""
-    policy_average: float = 0.001
-    """Least averaging rate, per policy update, of the weights that act deterministically."""
+    policy_average: float = 0.01
+    """Averaging rate, per policy update, of the weights that act deterministically."""
     temperature_lr: float = 3e-3
     """Faster than the policy: a temperature too high for long drowns the reward."""
-    entropy: float = -1.0
+    entropy: float = -0.33
     """Target entropy per action dimension, in nats of actions in [-1, 1]."""
     temperature: float = 0.01
     """First price of a nat per decision, over the range of rewards per decision."""
@@ -92,7 +92,7 @@ class HJBConfig:
     """Penalise the policy's rate along the generator, or that and its carre du champ."""
     action_rate: float = 12.0
     """Target root mean square rate of the actions per dimension, 1/s."""
-    smoothness_max: float = 0.3
+    smoothness_max: float = 0.1
     """First and highest weight of the penalty, in reward ranges: a young generator is wrong about actions that flip at
     every decision, which random ones hardly show it, and a policy finds that out."""
 

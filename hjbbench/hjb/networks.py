@@ -119,7 +119,7 @@ def fused_adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Ada
 
 
 @torch.no_grad()
-def follow(target: nn.Module, source: nn.Module, rate: float | Tensor) -> None:
+def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
     """Polyak averaging: target += rate (source - target)."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
 

@@ -28,9 +28,6 @@ DUAL_LR = 1e-2
 DUAL_SPAN = 4.0
 """Logarithm of the smoothness weight's highest value over its lowest."""
 
-AVERAGE_SHARE = 0.05
-"""Of all updates, spanned by the average of a young policy: it must not lag behind one that improves quickly."""
-
 
 def affine_argmax(value_gradient: Tensor, control_matrix: Tensor, width: float, bound: float) -> Tensor:
     """The maximiser of V_x (a + B u) - g(u) over |u| < bound, for the cost whose slope is width artanh(u / bound).
@@ -152,8 +149,7 @@ class Policy:
         self.optimiser.step([share * gradient for gradient in gradients])
         too_much = result.entropy - self.config.entropy * self.action_dim
         self.temperature_optimiser.step([self.temperature * too_much])
-        rate = (1 / (AVERAGE_SHARE * self.optimiser.count)).clamp(self.config.policy_average, 1.0)
-        follow(self.average, self.net, rate)
+        follow(self.average, self.net, self.config.policy_average)
         return result, norm
 
     def state_dict(self) -> dict[str, Any]:
