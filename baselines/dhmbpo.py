@@ -35,7 +35,7 @@ class DhmbpoConfig:
 
     The original trains model and policy in blocks of one episode on a GPU: at least 700 model batches of 2048 per 1000
     decisions, which would take this model 0.1 s per decision on one core. Here model and policy learn after every
-    decision, the model from fewer and smaller batches of data that are never an episode old.
+    decision, the model from smaller batches of data that are never an episode old.
     """
 
     warmup_steps: int = STEPS
@@ -44,10 +44,8 @@ class DhmbpoConfig:
     model_width: int = 256
     model_learning_rate: float = 1e-3
     model_batch: int = 256
-    model_every: int = 2
-    """Decisions per model update."""
     model_first_updates: int = 2000
-    """Model updates when the warm-up ends."""
+    """Model updates when the warm-up ends; then one per decision."""
     first_updates: int = 1000
     """Updates of policy and critics when the warm-up ends: one per decision so far, as the original."""
     start_horizon: int = 20
@@ -173,9 +171,7 @@ class Dhmbpo(OffPolicyAgent):
         began = time.perf_counter()
         if first or n_steps % config.calibrate_every == 0:
             self.model.calibrate(self.replay.all)
-        loss = torch.tensor(torch.nan)
-        model_updates = config.model_first_updates if first else int(n_steps % config.model_every == 0)
-        for _ in range(model_updates):
+        for _ in range(config.model_first_updates if first else 1):
             loss = self.model.fit(self.replay.all, config.model_batch)
         self.seconds["model"] += time.perf_counter() - began
         updates = config.first_updates if first else 1

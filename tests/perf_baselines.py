@@ -91,8 +91,7 @@ def dhmbpo_step_ms(name: str = "dhmbpo", seconds: float = 6.0) -> dict[str, floa
     agent.model.calibrate(agent.replay.all)
     config = agent.config
     parts = {
-        "model": best_seconds(lambda: agent.model.fit(agent.replay.all, config.model_batch), seconds / 3)
-        / config.model_every,
+        "model": best_seconds(lambda: agent.model.fit(agent.replay.all, config.model_batch), seconds / 3),
         "starts": best_seconds(agent._choose_starts, seconds / 3) / config.start_every,
         "update": best_seconds(agent._update, seconds / 3),
     }
