@@ -57,6 +57,20 @@ def test_a_failed_run_counts_and_a_single_one_says_nothing(folder: Path) -> None
     assert math.isinf(rows["once", "a/b"].action_rate.low)
 
 
+def test_the_noise_is_judged_on_the_seeds_on_which_both_recorded_it(folder: Path) -> None:
+    assert found(folder)["crippled", "a/b"].energy_distance is None
+    for agent, seed, distance in (("whole", 0, 0.1), ("crippled", 0, 0.5), ("whole", 1, 0.2), ("crippled", 1, 0.8)):
+        path = folder / "a" / "b" / agent / f"seed-{seed:02d}" / "diagnostics.csv"
+        path.write_text(f"n_steps,residual_energy_distance\n500,9.0\n1000,{distance}\n", encoding="utf-8")
+    rows = found(folder)
+    assert rows["crippled", "a/b"].energy_distance.estimate == pytest.approx(0.5)
+    assert rows["improved", "a/b"].energy_distance is None
+    page = write_report(folder)[1]
+    assert ">+0.5<" in page.read_text(encoding="utf-8")
+    markdown = (page.parent / "leaderboard.md").read_text(encoding="utf-8")
+    assert "| +0.5 (+0.4 to +0.6) |" in markdown
+
+
 def test_seeds_that_one_side_lacks_are_left_out(folder: Path) -> None:
     for seed in (5, 6):
         write_run(folder, "a/b", "whole", seed, level=0.1)

@@ -32,6 +32,9 @@ class Part:
     None without any."""
     wall_s: Interval | None
     """The same of the training time per decision."""
+    energy_distance: Interval | None
+    """Last held-out energy distance of the learned noise from the observed one, the variant's less the original's, mean
+    over the seeds on which both recorded one (``residual_energy_distance`` in diagnostics.csv); None without any."""
     n_seeds: int
 
     @property
@@ -74,12 +77,27 @@ def _part(variant: str, original: str, own: Sequence[Run], others: Sequence[Run]
         anytime=mean_interval(np.subtract(*(cell.anytime_scores for cell in cells))),
         action_rate=_ratio(*(cell.final_column("action_rate_rms_per_s") for cell in cells)),
         wall_s=_ratio(*(cell.wall_s_per_1000_steps for cell in cells)),
+        energy_distance=_less(_energy_distances(own), _energy_distances(others)),
         n_seeds=len(own),
     )
 
 
 def _changed(config: Mapping[str, Any], original: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in config.items() if original.get(name) != value)
+
+
+def _energy_distances(runs: Sequence[Run]) -> np.ndarray:
+    """(n_seeds,): the last one recorded, NaN where there is none."""
+    name = "residual_energy_distance"
+    tables = [run.diagnostics for run in runs]
+    return np.array([np.nan if table is None or name not in table else table[name].iloc[-1] for table in tables])
+
+
+def _less(variant: np.ndarray, original: np.ndarray) -> Interval | None:
+    """Mean difference of values (n_seeds,) where both are there."""
+    differences = variant - original
+    there = np.isfinite(differences)
+    return mean_interval(differences[there]) if there.any() else None
 
 
 def _ratio(variant: np.ndarray, original: np.ndarray) -> Interval | None:

@@ -53,6 +53,16 @@ def show_differences(interval: Interval) -> str:
     return _bounds(interval, show_difference, " to ")
 
 
+def show_change(value: float) -> str:
+    """A difference of any magnitude, signed."""
+    return f"{value:+.2g}".replace("-", "−")
+
+
+def show_changes(interval: Interval) -> str:
+    """The bounds of a difference of any magnitude."""
+    return _bounds(interval, show_change, " to ")
+
+
 def _bounds(interval: Interval, show: Callable[[float], str], between: str = "–") -> str:
     """Both bounds as ``show`` writes them; a single run cannot bound anything."""
     if not math.isfinite(interval.low):
@@ -96,7 +106,8 @@ def as_text(board: Leaderboard) -> str:
     )
 
 
-PART_HEADINGS = ("variant", "changed", "task", "scores are", "score", "anytime score", "action rate", "time", "seeds")
+PART_HEADINGS = ("variant", "changed", "task", "scores are", "score", "anytime score", "action rate", "time",
+                 "energy distance", "seeds")  # fmt: skip
 
 
 def as_markdown(board: Leaderboard, headline: Sequence[str], parts: Sequence[Part] = ()) -> str:
@@ -110,8 +121,15 @@ def as_markdown(board: Leaderboard, headline: Sequence[str], parts: Sequence[Par
         for part in parts:
             scores = [f"{show_difference(x.estimate)} ({show_differences(x)})" for x in (part.score, part.anytime)]
             ratios = map(_with_range, (part.action_rate, part.wall_s))
-            rows.append((part.variant, part.changed, part.task, part.says, *scores, *ratios, str(part.n_seeds)))
-        parts_are = "Scores less the agent's own, action rate and time per decision over it, seed by seed."
+            energy = part.energy_distance
+            distance = f"{show_change(energy.estimate)} ({show_changes(energy)})" if energy else "–"
+            rows.append(
+                (part.variant, part.changed, part.task, part.says, *scores, *ratios, distance, str(part.n_seeds))
+            )
+        parts_are = (
+            "Scores and the learned noise's energy distance from held-out transitions less the agent's own, action "
+            "rate and time per decision over it, seed by seed."
+        )
         blocks += ["## Which part earns its keep", parts_are, _md_table(rows)]
     for task in board.tasks:
         rows = [(*HEADINGS, "median steps to target")]
