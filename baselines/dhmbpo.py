@@ -36,6 +36,8 @@ class DhmbpoConfig:
     The original trains model and policy in blocks of one episode on a GPU: at least 700 model batches of 2048 per 1000
     decisions, which would take this model 0.1 s per decision on one core. Here model and policy learn after every
     decision, the model from smaller batches of data that are never an episode old.
+    Two details differ: no updates of the critics alone follow the model's (the original makes 250 per 1000 decisions),
+    and the policy's spread is an exponential, as SAC's, instead of a softplus.
     """
 
     warmup_steps: int = STEPS
