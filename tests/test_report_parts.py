@@ -90,7 +90,7 @@ def test_the_page_and_the_markdown_show_the_table(folder: Path) -> None:
     page = write_report(folder)[1]
     html = page.read_text(encoding="utf-8")
     assert 'href="#parts"' in html
-    assert html.count('<td class="text">worse</td>') == 1
+    assert html.count('<td class="text folds">worse</td>') == 1
     markdown = (page.parent / "leaderboard.md").read_text(encoding="utf-8")
     (line,) = (line for line in markdown.splitlines() if line.startswith("| crippled | flow=crippled | a/b "))
     assert "| worse | −0.4" in line or "| worse | −0.3" in line
