@@ -201,6 +201,12 @@ def test_diagnostics_are_finite_and_complete() -> None:
     assert row["policy_ms_per_update"] > 0
 
 
+def test_diagnostics_judge_the_law_that_rollouts_draw_from() -> None:
+    _, clock = trained(1000, config=dataclasses.replace(SMALL, residual="deterministic"))
+    assert clock.rows[0]["residual_std_ratio"] == 0
+    assert clock.rows[0]["residual_energy_distance"] > 0
+
+
 @pytest.mark.parametrize(
     ("env", "settings", "match"),
     [

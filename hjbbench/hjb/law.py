@@ -100,11 +100,15 @@ class GeneratorLaw:
     @torch.no_grad()
     def kick(self, state: Tensor, action: Tensor, noise: Tensor) -> Tensor:
         """The random part sqrt(dt) g z of increments, for standard normal ``noise`` (n, obs_dim) or (k, n, obs_dim)."""
+        x = self._inputs(state, action, self.dt)
+        return math.sqrt(self.dt) * self.spread[:-1] * self._log_scale(x).exp() * self.standard(noise, x)
+
+    @torch.no_grad()
+    def standard(self, noise: Tensor, x: Tensor) -> Tensor:
+        """Standardised residuals z at inputs ``x`` (n, n_in) of the law in use, from standard normal ``noise``."""
         if self.config.residual == "deterministic":
             return torch.zeros_like(noise)
-        x = self._inputs(state, action, self.dt)
-        z = self.residual.sample(noise, x, self.residual_calls)
-        return math.sqrt(self.dt) * self.spread[:-1] * self._log_scale(x).exp() * z
+        return self.residual.sample(noise, x, self.residual_calls)
 
     def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
         """One decision of every row, each under one member; row blocks of equal size belong to the same member.
