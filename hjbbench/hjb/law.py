@@ -103,7 +103,6 @@ class GeneratorLaw:
         x = self._inputs(state, action, self.dt)
         return math.sqrt(self.dt) * self.spread[:-1] * self._log_scale(x).exp() * self.standard(noise, x)
 
-    @torch.no_grad()
     def standard(self, noise: Tensor, x: Tensor) -> Tensor:
         """Standardised residuals z at inputs ``x`` (n, n_in) of the law in use, from standard normal ``noise``."""
         if self.config.residual == "deterministic":

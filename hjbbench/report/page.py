@@ -27,8 +27,6 @@ from hjbbench.report.smoothness import UNITS, against_best, interval_of_mean, pa
 from hjbbench.report.standings import Leaderboard
 from hjbbench.report.tables import (
     show_bounds,
-    show_change,
-    show_changes,
     show_difference,
     show_differences,
     show_number,
@@ -83,8 +81,7 @@ def render(contents: Contents) -> str:
     )  # fmt: skip
     environment.filters |= {
         "number": show_number, "bounds": show_bounds, "range": show_range, "rank": show_rank, "steps": show_steps,
-        "difference": show_difference, "differences": show_differences,
-        "change": show_change, "changes": show_changes, "sortable": _sortable, "inline": inline,
+        "difference": show_difference, "differences": show_differences, "sortable": _sortable, "inline": inline,
     }  # fmt: skip
     board, runs = contents.board, contents.runs
     return environment.get_template("page.html.j2").render(

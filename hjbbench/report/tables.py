@@ -43,24 +43,14 @@ def show_range(interval: Interval | None) -> str:
     return _bounds(interval, show_number, " to " if interval.low < 0 else "–")
 
 
-def show_difference(value: float) -> str:
-    """A difference of scores, signed."""
-    return f"{value:+.2f}".replace("-", "−")
+def show_difference(value: float, form: str = ".2f") -> str:
+    """A difference, signed; ``form`` suits scores, ".2g" any magnitude."""
+    return f"{value:+{form}}".replace("-", "−")
 
 
-def show_differences(interval: Interval) -> str:
-    """The bounds of a difference of scores."""
-    return _bounds(interval, show_difference, " to ")
-
-
-def show_change(value: float) -> str:
-    """A difference of any magnitude, signed."""
-    return f"{value:+.2g}".replace("-", "−")
-
-
-def show_changes(interval: Interval) -> str:
-    """The bounds of a difference of any magnitude."""
-    return _bounds(interval, show_change, " to ")
+def show_differences(interval: Interval, form: str = ".2f") -> str:
+    """The bounds of a difference."""
+    return _bounds(interval, lambda value: show_difference(value, form), " to ")
 
 
 def _bounds(interval: Interval, show: Callable[[float], str], between: str = "–") -> str:
@@ -97,6 +87,10 @@ def _with_range(value: Interval | None) -> str:
     return "–" if value is None else f"{show_number(value.estimate)} ({show_range(value)})"
 
 
+def _with_differences(value: Interval | None, form: str = ".2f") -> str:
+    return "–" if value is None else f"{show_difference(value.estimate, form)} ({show_differences(value, form)})"
+
+
 def as_text(board: Leaderboard) -> str:
     """The leaderboard in aligned columns for a terminal; partial agents stand below, without a rank."""
     rows = [HEADINGS, *(texts(row, intervals=False) for row in (*board.ranked, *board.partial))]
@@ -119,10 +113,9 @@ def as_markdown(board: Leaderboard, headline: Sequence[str], parts: Sequence[Par
     if parts:
         rows = [PART_HEADINGS]
         for part in parts:
-            scores = [f"{show_difference(x.estimate)} ({show_differences(x)})" for x in (part.score, part.anytime)]
+            scores = map(_with_differences, (part.score, part.anytime))
             ratios = map(_with_range, (part.action_rate, part.wall_s))
-            energy = part.energy_distance
-            distance = f"{show_change(energy.estimate)} ({show_changes(energy)})" if energy else "–"
+            distance = _with_differences(part.energy_distance, ".2g")
             rows.append(
                 (part.variant, part.changed, part.task, part.says, *scores, *ratios, distance, str(part.n_seeds))
             )
