@@ -178,9 +178,10 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     from hjbbench import claims as claims_module
+    from hjbbench.claim import load_claims
     from hjbbench.store import read_together, write_json
 
-    verdicts = claims_module.judge(claims_module.load_claims(claims), read_together(folders))
+    verdicts = claims_module.judge(load_claims(claims), read_together(folders))
     folder = folders[0]
     (folder / "report").mkdir(exist_ok=True)
     write_json(folder / "report" / "claims.json", claims_module.to_json(verdicts))

@@ -8,7 +8,8 @@ import re
 import pytest
 from scipy.stats import norm
 
-from hjbbench.claims import Verdict, _more_runs, exit_code, judge, load_claims
+from hjbbench.claim import load_claims
+from hjbbench.claims import Verdict, _more_runs, exit_code, judge
 from hjbbench.errors import UserError
 from hjbbench.store import read_runs, write_rows
 from tests.synthetic import write_run

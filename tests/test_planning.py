@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hjbbench.claims import judge, load_claims
+from hjbbench.claim import load_claims
+from hjbbench.claims import judge
 from hjbbench.errors import UserError
 from hjbbench.planning import load_suite, parse_seeds, plan, suite_names
 from hjbbench.registry import get_task

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hjbbench.errors import UserError
-from hjbbench.stats import bootstrap, comparison
+from hjbbench.stats import bootstrap, comparison, power, profiles
 from hjbbench.stats.bootstrap import Interval, iqm, mean_band, optimality_gap, performance_profile, stratified_interval
 
 INF = math.inf
@@ -197,21 +197,21 @@ def test_single_runs_and_equal_scores_tell_nobody_apart():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "n_runs", "power"), [(2, 5, 0.61), (2, 10, 0.88), (2, 20, 1.0), (1.25, 5, 0.16), (1.25, 20, 0.39)]
+    ("ratio", "n_runs", "chance"), [(2, 5, 0.61), (2, 10, 0.88), (2, 20, 1.0), (1.25, 5, 0.16), (1.25, 20, 0.39)]
 )
-def test_power_of_the_comparison(ratio, n_runs, power):
-    measured = comparison.detection_power(n_runs, 0.5, ratio, rng=seeded(0))
-    assert measured == pytest.approx(power, abs=0.03)  # two simulations of 2000 pairs
+def test_power_of_the_comparison(ratio, n_runs, chance):
+    measured = power.detection_power(n_runs, 0.5, ratio, rng=seeded(0))
+    assert measured == pytest.approx(chance, abs=0.03)  # two simulations of 2000 pairs
 
 
 def test_minimum_detectable_ratio_has_the_power_asked_for():
-    ratios = [comparison.minimum_detectable_ratio(n, 0.5, rng=seeded(0)) for n in (2, 3, 5, 10, 20)]
+    ratios = [power.minimum_detectable_ratio(n, 0.5, rng=seeded(0)) for n in (2, 3, 5, 10, 20)]
     assert ratios[0] == INF  # two runs a side can never reach 5 %
     assert ratios == sorted(ratios, reverse=True)
-    assert comparison.detection_power(10, 0.5, ratios[3], rng=seeded(1)) == pytest.approx(0.8, abs=0.03)
-    assert ratios[3] == comparison.minimum_detectable_ratio(10, 0.5, rng=seeded(0))
+    assert power.detection_power(10, 0.5, ratios[3], rng=seeded(1)) == pytest.approx(0.8, abs=0.03)
+    assert ratios[3] == power.minimum_detectable_ratio(10, 0.5, rng=seeded(0))
     with pytest.raises(UserError, match="log_sd 0"):
-        comparison.minimum_detectable_ratio(10, 0, rng=seeded(0))
+        power.minimum_detectable_ratio(10, 0, rng=seeded(0))
 
 
 @pytest.mark.parametrize(
@@ -243,16 +243,16 @@ def test_time_ratio_profile_by_hand():
         "best": {"a": [10, 10, 10], "b": [20, 20, 20], "c": [INF, INF, INF]},
         "slow": {"a": [20, 15, INF], "b": [INF, INF, 1], "c": [INF, 1e6, INF]},
     }
-    profile = comparison.time_ratio_profile(times, [1, 1.99, 2, 1e9])
+    profile = profiles.time_ratio_profile(times, [1, 1.99, 2, 1e9])
     np.testing.assert_allclose(profile["best"], [2 / 3, 2 / 3, 2 / 3, 2 / 3])
     np.testing.assert_allclose(profile["slow"], [0, 0, 1 / 3, 1 / 3])
-    assert comparison.profile_score(times) == pytest.approx({"best": 2 / 3, "slow": (2 / 3) / 3})
+    assert profiles.profile_score(times) == pytest.approx({"best": 2 / 3, "slow": (2 / 3) / 3})
 
 
 def test_the_fastest_agent_everywhere_has_a_full_profile():
     times = {"best": {"a": [1, 2, 3], "b": [5, INF, 4]}, "other": {"a": [4, 5, 6], "b": [INF, INF, 4]}}
-    assert comparison.time_ratio_profile(times, [1.0])["best"] == 1
-    assert comparison.profile_score(times)["best"] == 1
+    assert profiles.time_ratio_profile(times, [1.0])["best"] == 1
+    assert profiles.profile_score(times)["best"] == 1
 
 
 # Bad input
@@ -274,8 +274,8 @@ NAN = {"a": np.array([1.0, math.nan])}
         lambda: comparison.tie_groups({"x": NAN}, rng=seeded(0)),
         lambda: comparison.tie_groups({}, rng=seeded(0)),
         lambda: comparison.too_fast([1, 2, math.nan], range(5)),
-        lambda: comparison.time_ratio_profile({"x": NAN}, [1]),
-        lambda: comparison.profile_score({"x": {"a": [0, 0]}}),
+        lambda: profiles.time_ratio_profile({"x": NAN}, [1]),
+        lambda: profiles.profile_score({"x": {"a": [0, 0]}}),
         lambda: stratified_interval({}, rng=seeded(0)),
         lambda: stratified_interval({"a": []}, rng=seeded(0)),
         lambda: stratified_interval(SCORES, rng=seeded(0), confidence=95),

@@ -12,7 +12,7 @@ from hjbbench.metrics.convergence import hitting_time
 from hjbbench.report.cells import Cell, TaskCells
 from hjbbench.report.standings import SEED
 from hjbbench.stats.bootstrap import Band, Interval, band_of_means
-from hjbbench.stats.comparison import minimum_detectable_ratio
+from hjbbench.stats.power import minimum_detectable_ratio
 from hjbbench.stats.survival import ecdf_area, runtime_ecdf
 
 LEVELS = np.arange(1, 21) / 20

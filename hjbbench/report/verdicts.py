@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hjbbench import claims
-from hjbbench.claims import Claim, Verdict
+from hjbbench.claim import Claim, load_claims
+from hjbbench.claims import Verdict
 from hjbbench.store import Run
 
 SYMBOLS = {"holds": "✓", "refuted": "✗", "undecided": "?", "unmeasured": "–"}
@@ -60,8 +61,8 @@ class Judged:
 
 
 def judge(path: Path, runs: Sequence[Run]) -> list[Judged]:
-    """The claims of a file, judged by these runs, in the file's order; errors are those of ``hjbbench.claims``."""
-    stated = claims.load_claims(path)
+    """The claims of a file, judged by these runs, in the file's order; errors are those of ``load_claims``."""
+    stated = load_claims(path)
     return [Judged(*pair) for pair in zip(stated, claims.judge(stated, runs), strict=True)]
 
 

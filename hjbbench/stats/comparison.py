@@ -10,9 +10,6 @@ from numpy.typing import ArrayLike
 from hjbbench.errors import UserError
 from hjbbench.stats.bootstrap import iqm, named_runs, percentile_interval, resample
 
-SLOWEST_RATIO = 4.0
-"""Times the best agent's time beyond which AlgoPerf's profiles count a workload as not solved (arXiv:2306.07179)."""
-
 
 def probability_of_improvement(x: Mapping[str, ArrayLike], y: Mapping[str, ArrayLike]) -> float:
     """Chance that a run of x scores above a run of y on a task drawn at random; a tie counts one half.
@@ -27,7 +24,7 @@ def probability_of_improvement(x: Mapping[str, ArrayLike], y: Mapping[str, Array
         UserError: unlike tasks, a task without runs, or NaN.
     """
     x, y = named_runs(x, "x", finite=False), named_runs(y, "y", finite=False)
-    _same_tasks({"x": x, "y": y})
+    same_tasks({"x": x, "y": y})
     return float(np.mean([_win_share(x[task], y[task]) for task in x]))
 
 
@@ -87,7 +84,7 @@ def tie_groups(
         UserError: no agent, unlike tasks, or scores that are not finite.
     """
     runs = {agent: named_runs(tasks, f"scores of {agent!r}") for agent, tasks in scores.items()}
-    _same_tasks(runs)
+    same_tasks(runs)
     estimates = {agent: float(iqm(np.concatenate(list(tasks.values())))) for agent, tasks in runs.items()}
     ranks: dict[str, int] = {}
     leader = ""
@@ -98,64 +95,6 @@ def tie_groups(
         else:
             ranks[agent] = ranks[leader]
     return ranks
-
-
-def detection_power(
-    n_runs: int,
-    log_sd: float,
-    ratio: float,
-    *,
-    rng: np.random.Generator,
-    alpha: float = 0.05,
-    budget_ratio: float = 3.0,
-    n_simulations: int = 2000,
-) -> float:
-    """Chance that a one-sided Mann-Whitney test sees that one agent is ``ratio`` times faster, by simulation.
-
-    Times are log-normal and censored at the budget.
-
-    Args:
-        n_runs: runs of either agent.
-        log_sd: standard deviation over runs of the logarithm of the time.
-        ratio: median time of the slow agent over that of the fast one.
-        alpha: level of the test.
-        budget_ratio: budget over the median time of the fast agent.
-        n_simulations: pairs of samples drawn.
-
-    Raises:
-        UserError: no run, or a log_sd that is not positive.
-    """
-    return _power(_log_times(n_runs, log_sd, rng, n_simulations), np.log(ratio), alpha, budget_ratio)
-
-
-def minimum_detectable_ratio(
-    n_runs: int,
-    log_sd: float,
-    *,
-    rng: np.random.Generator,
-    power: float = 0.8,
-    alpha: float = 0.05,
-    budget_ratio: float = 3.0,
-    n_simulations: int = 2000,
-) -> float:
-    """Smallest speed-up that runs of this number and spread show with the given power; infinity if none is shown.
-
-    Found by bisection on ``detection_power`` over one set of simulated runs. For a log_sd of 0.5: 2.5 for 5 runs, 1.8
-    for 10 and 1.5 for 20. Arguments and errors are those of ``detection_power``.
-    """
-    log_times = _log_times(n_runs, log_sd, rng, n_simulations)
-    if _power(log_times, np.inf, alpha, budget_ratio) < power:
-        return np.inf
-    hidden, shown = 0.0, 1.0  # logarithms of ratios
-    while _power(log_times, shown, alpha, budget_ratio) < power:
-        hidden, shown = shown, 2 * shown
-    while shown - hidden > 1e-3:
-        middle = (hidden + shown) / 2
-        if _power(log_times, middle, alpha, budget_ratio) < power:
-            hidden = middle
-        else:
-            shown = middle
-    return float(np.exp(shown))
 
 
 def fastest_acceptable_mean(references: ArrayLike, n_runs: int, alpha: float = 0.05) -> float:
@@ -194,47 +133,6 @@ def too_fast(times: ArrayLike, references: ArrayLike, alpha: float = 0.05) -> bo
     return bool(runs[1:-1].mean() < limit)
 
 
-def time_ratio_profile(times: Mapping[str, Mapping[str, ArrayLike]], ratios: ArrayLike) -> dict[str, np.ndarray]:
-    """Share of tasks each agent solves within a multiple of the best agent's time, for every multiple (points,).
-
-    An agent's time on a task is its median over runs, infinity if most miss (Dolan and More 2002; AlgoPerf,
-    arXiv:2306.07179). Relative to the best agent at hand: another agent in the comparison changes every curve, so lead
-    with ``runtime_ecdf``.
-
-    Args:
-        times: times (n_runs,) of every agent on every task, infinity for a miss.
-        ratios: multiples (points,) of the best time, from 1.
-
-    Raises:
-        UserError: no agent, unlike tasks, NaN, or times that are not positive.
-    """
-    grid = np.asarray(ratios, dtype=float)
-    return {agent: (r[:, None] <= grid).mean(axis=0) for agent, r in _time_ratios(times).items()}
-
-
-def profile_score(times: Mapping[str, Mapping[str, ArrayLike]]) -> dict[str, float]:
-    """Mean of every agent's ``time_ratio_profile`` from 1 to ``SLOWEST_RATIO``: 1 for the fastest agent on every task.
-
-    Exact: a task solved at ratio r adds (SLOWEST_RATIO - r) / (SLOWEST_RATIO - 1), at least 0.
-    """
-    return {
-        agent: float(np.maximum(SLOWEST_RATIO - r, 0.0).mean() / (SLOWEST_RATIO - 1))
-        for agent, r in _time_ratios(times).items()
-    }
-
-
-def _time_ratios(times: Mapping[str, Mapping[str, ArrayLike]]) -> dict[str, np.ndarray]:
-    """Median time of every agent over the best median, (n_tasks,); infinity where nobody solves the task."""
-    runs = {agent: named_runs(tasks, f"times of {agent!r}", finite=False) for agent, tasks in times.items()}
-    tasks = _same_tasks(runs)
-    medians = np.array([[np.median(runs[agent][task]) for task in tasks] for agent in runs])
-    if (medians <= 0).any():
-        raise UserError("times with a median of 0 or less: a ratio needs a positive cost")
-    best = medians.min(axis=0)
-    ratios = np.where(np.isfinite(best), medians / np.where(np.isfinite(best), best, 1.0), np.inf)
-    return dict(zip(runs, ratios, strict=True))
-
-
 def _behind(leader: dict, agent: dict, rng: np.random.Generator, n_resamples: int, confidence: float) -> bool:
     """Whether the interval of IQM(leader) - IQM(agent) lies above 0."""
     leader_iqm, agent_iqm = (
@@ -245,25 +143,11 @@ def _behind(leader: dict, agent: dict, rng: np.random.Generator, n_resamples: in
     return percentile_interval(np.nan, np.subtract(leader_iqm, agent_iqm), groups, confidence).low > 0
 
 
-def _log_times(n_runs: int, log_sd: float, rng: np.random.Generator, n_simulations: int) -> np.ndarray:
-    if n_runs < 1 or not log_sd > 0:
-        raise UserError(f"n_runs {n_runs}, log_sd {log_sd}: at least one run and a positive spread are needed")
-    return rng.normal(0.0, log_sd, (2, n_simulations, n_runs))
-
-
-def _power(log_times: np.ndarray, log_ratio: float, alpha: float, budget_ratio: float) -> float:
-    from scipy.stats import mannwhitneyu
-
-    fast, slow = log_times[0], log_times[1] + log_ratio
-    fast, slow = (np.where(log_t > np.log(budget_ratio), np.inf, log_t) for log_t in (fast, slow))
-    return float((mannwhitneyu(fast, slow, axis=1, alternative="less", method="exact").pvalue <= alpha).mean())
-
-
 def _win_share(x: np.ndarray, y: np.ndarray) -> float:
     return float((x[:, None] > y).mean() + (x[:, None] == y).mean() / 2)
 
 
-def _same_tasks(agents: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+def same_tasks(agents: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
     """The tasks all agents share; raises UserError where one lacks a task of another."""
     if not agents:
         raise UserError("no agent given, at least one is needed")
