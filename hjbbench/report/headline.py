@@ -20,7 +20,7 @@ def headline(board: Leaderboard) -> list[str]:
     if not board.ranked:
         return [f"No agent has results on all {len(board.tasks)} tasks yet, so there is no overall order."]
     groups = [list(rows) for _, rows in groupby(board.ranked, key=lambda row: row.rank)]
-    return [_lead(groups), *_ties(groups[1:]), *_doubts(board)]
+    return [_lead(groups), *_ties(groups[1:]), *_unranked(board), *_doubts(board)]
 
 
 def _lead(groups: Sequence[Sequence[Standing]]) -> str:
@@ -44,6 +44,19 @@ def _lead(groups: Sequence[Sequence[Standing]]) -> str:
 
 def _ties(groups: Sequence[Sequence[Standing]]) -> list[str]:
     return [f"{_names(group)} cannot be told apart." for group in groups if len(group) > 1]
+
+
+def _unranked(board: Leaderboard) -> list[str]:
+    """Who might lead if they had run everywhere: no order without them may look like the whole story."""
+    first = [row.agent for rows in board.per_task.values() for row in rows if row.rank == 1]
+    rivals = [row for row in board.partial if row.agent in first]
+    if not rivals:
+        return []
+    if len(rivals) > NAMED:
+        who = f"{len(rivals)} agents, each on a task or more"
+    else:
+        who = ", ".join(f"{row.agent} on {first.count(row.agent)} of {len(board.tasks)} tasks" for row in rivals)
+    return [f"Not in this order for want of runs on every task, but first or not told apart from the first: {who}."]
 
 
 def _doubts(board: Leaderboard) -> list[str]:
