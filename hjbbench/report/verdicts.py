@@ -61,7 +61,7 @@ class Judged:
 
 
 def judge(path: Path, runs: Sequence[Run]) -> list[Judged]:
-    """The claims of a file, judged by these runs, in the file's order; errors are those of ``load_claims``."""
+    """The claims of a file, judged by these runs, in its order; errors as of ``load_claims`` and ``claims.judge``."""
     stated = load_claims(path)
     return [Judged(*pair) for pair in zip(stated, claims.judge(stated, runs), strict=True)]
 
