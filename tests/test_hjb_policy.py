@@ -14,26 +14,11 @@ from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
 from hjbbench.hjb.generator import LearnedGenerator
 from hjbbench.hjb.networks import Standardiser
-from hjbbench.hjb.policy import Policy, affine_argmax
+from hjbbench.hjb.policy import Policy
 from hjbbench.hjb.replay import Replay
 from hjbbench.hjb.value import Critic
 
 CPU = torch.device("cpu")
-
-
-def test_affine_argmax_is_the_brute_force_maximiser() -> None:
-    """Of y u - g(u) with g'(u) = width artanh(u / bound), by a grid over u."""
-    width, bound = 0.7, 2.0
-    slope = torch.tensor([[-3.0, 1.0], [0.2, 0.0], [0.5, 0.4]])
-    matrix = torch.tensor([[0.0], [1.5]])
-    u = np.linspace(-bound, bound, 20_001)[1:-1]
-    cost = width * (u * np.arctanh(u / bound) + bound / 2 * np.log1p(-((u / bound) ** 2)))
-    expected = [u[np.argmax(y * u - cost)] for y in (slope @ matrix)[:, 0].numpy()]
-    np.testing.assert_allclose(affine_argmax(slope, matrix, width, bound)[:, 0], expected, atol=5e-4)
-    per_state = matrix.expand(3, 2, 1)
-    torch.testing.assert_close(
-        affine_argmax(slope, per_state, width, bound), affine_argmax(slope, matrix, width, bound)
-    )
 
 
 class Track:
@@ -81,6 +66,19 @@ def test_one_step_argmax_finds_the_hamiltonians_maximiser() -> None:
         policy.improve(Track(), critic, torch.rand(128, 1, generator=rng) * 1.6 - 0.8)
     state = torch.linspace(-0.7, 0.7, 15)[:, None]
     assert (policy.mean(state) + state).abs().max() < 0.1
+
+
+def test_a_bang_bang_policy_acts_at_the_nearer_end_and_explores_as_ever() -> None:
+    policy, _ = parts(torch.Generator().manual_seed(0))
+    state = torch.linspace(-0.7, 0.7, 15)[:, None]
+    within = policy.mean(state)
+    policy.bang_bang = True
+    torch.testing.assert_close(policy.mean(state), within.sign())
+    restored, _ = parts(torch.Generator().manual_seed(1))
+    restored.load_state_dict(policy.state_dict())
+    assert torch.equal(restored.mean(state), policy.mean(state))
+    action = policy.sample(state, torch.zeros(15, 1))[0]
+    assert (action.abs() < 1).all()
 
 
 @pytest.mark.parametrize("smoothness", ["rate", "rate+champ"])

@@ -50,6 +50,15 @@ def test_too_few_rows_or_too_many_inputs_leave_it_alone() -> None:
         assert not form.trusted
 
 
+def test_a_constant_is_a_form_too() -> None:
+    form, x = QuadraticForm(4, CPU), inputs(300)
+    form.learn(x, -0.995 + 1e-7 * x[:, 0])
+    assert form.constant
+    torch.testing.assert_close(form(x), torch.full((300,), -0.995), rtol=1e-5, atol=0)
+    form.learn(x, cost(x))
+    assert not form.constant
+
+
 def test_state_is_restored() -> None:
     form, other, x = QuadraticForm(4, CPU), QuadraticForm(4, CPU), inputs(300)
     form.learn(x, cost(x))

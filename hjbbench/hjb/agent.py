@@ -138,6 +138,7 @@ class DiffusionHJB:
             self.critic.widen(data.reward, exits, bonus, self.task.terminated is not None, rate=1.0)
         else:
             self.generator.judge(self.replay)
+            self.policy.bang_bang = self.generator.least_time
             nets = [*self.policy.nets, *self.critic.nets.values(), *self.critic.target_nets.values()]
         self.units.adopt(*self.replay.state_units(), nets)
         self.generator.look(self.replay)

@@ -202,18 +202,23 @@ class LearnedGenerator(GeneratorLaw):
         self.uniform.copy_(0.5 + self.log_uniform - nats < LEAST_NATS)
 
     def _judge_linear(self, replay: Replay) -> tuple[Tensor, Tensor]:
-        """Fit the linear map, use it where the network knows nothing better; inputs (n, n_in), errors (n, obs_dim)."""
+        """Fit the linear map, use it where the network knows nothing better; inputs (n, n_in), errors (n, obs_dim).
+
+        Exits are left out: a plant that stops on the boundary cuts its last increment short.
+        """
         fold = self.folds.of(replay.size, self._rng.device)
-        data = replay[: len(fold)]
+        lasting = replay[: len(fold)].terminated == 0
+        data, fold = Batch(*(x[lasting] for x in replay[: len(fold)])), fold[lasting]
         x, factor = self._inputs(data.state, data.action, data.dt), self._factor(data)
         self.linear.fit(x, self._targets(data, x)[..., :-1], fold, factor)
         held_out = replay[self.folds.held_out_once(replay.size, MOST_JUDGED, self._rng.device)]
         self.linear.used.fill_(True)
         x, linear = self._miss(held_out, self._mean)
         _, learned = self._miss(held_out, self.net)
-        linear, learned = linear[..., :-1].flatten(0, 1), learned[..., :-1].flatten(0, 1)
+        lasting = held_out.terminated == 0
+        linear, learned = linear[..., :-1][lasting], learned[..., :-1][lasting]
         self.linear.judge(linear, learned)
-        return x.flatten(0, 1), torch.where(self.linear.used, linear, learned)
+        return x[lasting], torch.where(self.linear.used, linear, learned)
 
     def _judge_residual(self, replay: Replay, n: int = 2000) -> None:
         """Use the diffusion where it is the better forecast of held-out residuals."""

@@ -169,6 +169,16 @@ class GeneratorLaw:
         mean = self._mean(x).mean(0)[:, self.obs_dim]
         return self.rate_mean[-1] + self.spread[-1] * mean + self.cost(x[:, :-1])
 
+    @property
+    def least_time(self) -> bool:
+        """Whether the task is to end the episode soon, of a linear plant whose noise is the same everywhere.
+
+        The reward rate is one negative number then, the Hamiltonian r + b V_s + g^2 V_ss / 2 linear in the action, and
+        its maximum an end of the action's range (the bang-bang principle: Liberzon, 2012, section 4.4).
+        """
+        linear = bool(self.linear.used.all() & self.uniform.all())
+        return linear and self.cost.constant and bool(self.cost.high < 0)
+
     def _fresh_rng(self) -> torch.Generator:
         """A generator of its own for public queries, so that looking does not change the run."""
         return torch.Generator(self._rng.device).manual_seed(0)

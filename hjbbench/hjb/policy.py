@@ -1,7 +1,8 @@
 """The policy and its improvement: the argmax of the Hamiltonian along the generator.
 
 K generator steps are differentiated end to end: J = E[sum_{k<K} e^{-rho k dt} (r_k + bonus_k) + e^{-rho K dt} V(s_K)].
-With K = 1 this is the Hamiltonian itself, up to terms without the action.
+With K = 1 this is the Hamiltonian itself, up to terms without the action. Where it is known to be linear in the action,
+what is evaluated is its maximiser, an end of the action's range, to which a policy with entropy to keep can only point.
 """
 
 from __future__ import annotations
@@ -27,15 +28,6 @@ DUAL_LR = 1e-2
 """Step of the smoothness weight's logarithm: a factor of e in about a hundred updates."""
 DUAL_SPAN = 4.0
 """Logarithm of the smoothness weight's highest value over its lowest."""
-
-
-def affine_argmax(value_gradient: Tensor, control_matrix: Tensor, width: float, bound: float) -> Tensor:
-    """The maximiser of V_x (a + B u) - g(u) over |u| < bound, for the cost whose slope is width artanh(u / bound).
-
-    u = bound tanh(B^T V_x / width) (Lutter et al., 2021, table 1, hyperbolic tangent). value_gradient is (n, d),
-    control_matrix (d, m) or (n, d, m); returns (n, m).
-    """
-    return bound * torch.tanh((value_gradient[:, None, :] @ control_matrix)[:, 0] / width)
 
 
 class Improvement(NamedTuple):
@@ -66,6 +58,8 @@ class Policy:
         self.optimiser = Adam(self.net.parameters(), config.policy_lr)
         self.temperature_optimiser = Adam([self.log_temperature], config.temperature_lr)
         self.gradient_norm = torch.zeros((), device=rng.device)
+        self.bang_bang = False
+        """Whether the Hamiltonian's maximum is known to be at an end of each action's range."""
         self._ascend = self._step
 
     def compile(self) -> None:
@@ -86,8 +80,9 @@ class Policy:
         return action, -(density + 0.5 * math.log(2 * math.pi)).sum(-1), torch.tanh(mean)
 
     def mean(self, state: Tensor) -> Tensor:
-        """The averaged policy's action, without noise."""
-        return self._noiseless(self.average, state)
+        """The averaged policy's action, without noise; the nearer end of its range where that is known to be best."""
+        action = self._noiseless(self.average, state)
+        return action.sign() if self.bang_bang else action
 
     def _noiseless(self, net: Ensemble, state: Tensor) -> Tensor:
         return torch.tanh(net(self._standardise(state))[0][:, : self.action_dim])
@@ -158,6 +153,7 @@ class Policy:
             "average": self.average.state_dict(),
             "log_temperature": self.log_temperature.detach(),
             "log_weight": self.log_weight,
+            "bang_bang": self.bang_bang,
             "optimiser": self.optimiser.state_dict(),
             "temperature_optimiser": self.temperature_optimiser.state_dict(),
         }
@@ -167,6 +163,6 @@ class Policy:
         self.average.load_state_dict(state["average"])
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
-        self.log_weight = state["log_weight"]
+        self.log_weight, self.bang_bang = state["log_weight"], state["bang_bang"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.temperature_optimiser.load_state_dict(state["temperature_optimiser"])

@@ -20,6 +20,8 @@ RIDGE = 1e-6
 MOST_MISSED = 0.02
 """Held-out error over the target's spread up to which a form counts as right. Pendulum 0.01, oscillators below 0.001;
 half-cheetah 0.18, and six times the spread on the thousand decisions after those it was fitted to."""
+LEAST_MISSED = 1e-5
+"""Of the target's size: a constant has no spread, and what is left of it is rounding."""
 PAD = 0.2
 """Share of the fitted values' range by which the form may leave it: a square has no bounds of its own."""
 
@@ -41,6 +43,11 @@ class QuadraticForm:
         y = with_one(x)
         return ((y @ self.weight) * y).sum(-1).clamp(self.low, self.high)
 
+    @property
+    def constant(self) -> bool:
+        """Whether the form is trusted and the target it was fitted to never changed by more than rounding."""
+        return self.trusted and bool(self.high - self.low <= LEAST_MISSED * self.high.abs())
+
     @torch.no_grad()
     def learn(self, x: Tensor, target: Tensor) -> None:
         """Adopt the form fitted to every other row of inputs (n, size) if it is right about the ``target`` between.
@@ -52,7 +59,7 @@ class QuadraticForm:
         before = self.state_dict()
         self._fit(x[::2], target[::2])
         missed = (self._value(x[1::2]) - target[1::2]).square().mean().sqrt()
-        if missed > MOST_MISSED * target.std():
+        if missed > MOST_MISSED * target.std() + LEAST_MISSED * target.abs().amax():
             self.load_state_dict(before)
         else:
             self.trusted = True
