@@ -81,7 +81,7 @@ def test_scores_over_another_cost_are_those_of_the_last_evaluation(tmp_path: Pat
 def test_the_smallest_detectable_speed_up_shrinks_with_runs(tmp_path: Path) -> None:
     for n in (3, 10):
         write_suite(tmp_path / str(n), ["a/b"], {"x": 1.0, "y": 1.0}, n_seeds=n)
-    few, many = (resolution(board_of(tmp_path / n).tasks) for n in ("3", "10"))
+    few, many = (resolution(board_of(tmp_path / n).tasks, ["x", "y"]) for n in ("3", "10"))
     assert few is not None
     assert many is not None
     assert (few.n_runs, many.n_runs) == (3, 10)
@@ -92,7 +92,14 @@ def test_the_smallest_detectable_speed_up_shrinks_with_runs(tmp_path: Path) -> N
 
 def test_without_a_spread_of_times_nothing_is_said_of_detectable_speed_ups(tmp_path: Path) -> None:
     write_suite(tmp_path, ["a/b"], {"x": 0.1}, n_seeds=3)
-    assert resolution(board_of(tmp_path).tasks) is None
+    assert resolution(board_of(tmp_path).tasks, ["x"]) is None
+
+
+def test_an_agent_that_is_not_compared_does_not_count_for_the_number_of_runs(tmp_path: Path) -> None:
+    write_suite(tmp_path, ["a/b"], {"x": 1.0, "y": 1.0}, n_seeds=5)
+    write_suite(tmp_path, ["a/b"], {"late": 1.0}, n_seeds=1)
+    tasks = board_of(tmp_path).tasks
+    assert [resolution(tasks, agents).n_runs for agents in (["x", "y"], ["x", "late"])] == [5, 1]
 
 
 def smoothness_suite(root: Path) -> Leaderboard:

@@ -55,7 +55,8 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     exact = exactness(counted)
     styles = looks({run.record["agent"] for run in counted} | {row.solver for row in exact})
     named = list(zip(board.tasks, stems(board.tasks), strict=True))
-    distributions = convergences(board.tasks, [row.agent for row in board.ranked])
+    ranked = [row.agent for row in board.ranked]
+    distributions = convergences(board.tasks, ranked)
     exact_rates = rates(exact)
     solvers = {row.agent for row in exact}  # their variants are judged by their errors
     variants = parts([run for run in counted if run.record["agent"] not in solvers])
@@ -70,7 +71,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
         headline=sentences,
         judged=judged,
         convergences=distributions,
-        resolution=resolution(board.tasks),
+        resolution=resolution(board.tasks, ranked),
         suite_figures=draw_suite(board, distributions, styles),
         task_figures={
             task.name: [

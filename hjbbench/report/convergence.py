@@ -46,7 +46,7 @@ class Resolution:
     """What the runs at hand could show: the smallest speed-up on one task that a test would see."""
 
     n_runs: int
-    """Runs of the agent with the fewest, on any task."""
+    """Runs of the compared agent with the fewest, on any task."""
     log_sd: float
     """Standard deviation of the logarithm of the time to the hardest target over the runs of an agent on a task."""
     ratio: float
@@ -106,13 +106,19 @@ def over_cost(cell: Cell, axis: str, n_points: int = 60) -> tuple[np.ndarray, np
     return grid, np.take_along_axis(cell.scores, last, axis=1)
 
 
-def resolution(tasks: Sequence[TaskCells]) -> Resolution | None:
-    """The smallest detectable speed-up, from the measured spread of times to the hardest target.
+def resolution(tasks: Sequence[TaskCells], agents: Iterable[str]) -> Resolution | None:
+    """The smallest speed-up that the runs of these agents could show, from the measured spread of times to the target.
 
-    The spread is pooled over the agents and tasks where at least three runs reached the target; None where there is
-    none, or all of them took the same time.
+    The spread is pooled over the agents and tasks where at least three runs reached the hardest target; None where
+    there is none, or all of them took the same time.
     """
-    cells = [(cell, task.budget_steps) for task in tasks for cell in task.agents.values() if len(cell.hit_steps)]
+    compared = set(agents)
+    cells = [
+        (cell, task.budget_steps)
+        for task in tasks
+        for agent, cell in task.agents.items()
+        if agent in compared and len(cell.hit_steps)
+    ]
     reached = [(cell.hit_steps[np.isfinite(cell.hit_steps)], budget) for cell, budget in cells]
     reached = [(hits, budget) for hits, budget in reached if len(hits) >= 3]
     logs = [np.log(hits) for hits, _ in reached]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MARKERS = ("x", "+", "1", "2", "3", "4", "*")
 DEVIATION = 0.1
 """Relative difference from a published mean that asks for an explanation."""
+LEFT_IN = 0.75
+"""Margin beside the vertical axis: returns are longer than scores."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def draw_published(task: TaskCells, rows: Sequence[Standing], styles: Mapping[st
             reading.strip(),
             lambda axes: _curves(axes, task, rows, points, looks),
             width_in(labels) + 0.35,
+            left_in=LEFT_IN,
         )
     ]
 
