@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -76,46 +75,6 @@ def test_rounding_errors_are_nothing_to_know_about(seed: int) -> None:
 
 def test_a_plant_without_noise_is_linear_too() -> None:
     assert learned(curved=0.0, noise=0.0)[0].linear.used.all()
-
-
-def leaving(rate: float = -1.0, effort: float = 0.0) -> LearnedGenerator:
-    """A generator of ds = (0.6 + 0.4 a) dt, which stops on s = 1, with reward rate ``rate`` - effort a^2."""
-    rng = torch.Generator().manual_seed(0)
-    replay = Replay(1, 1, rng.device)
-    state = 0.0
-    for _ in range(1500):
-        action = 2 * float(torch.rand(1, generator=rng)) - 1
-        whole = state + DT * (0.6 + 0.4 * action)
-        following = min(whole, 1.0)
-        ended = following == 1.0
-        reward = (rate - effort * action**2) * (DT if not ended else DT * (1 - state) / (whole - state))
-        row = (np.array([x], np.float32) for x in (state, action, following))
-        replay.add(*row, reward, ended, DT)
-        state = 0.0 if ended else following
-        if ended:
-            replay.end_episode()
-    generator = LearnedGenerator(1, 1, DT, lambda s, a, s2: s2[:, 0] >= 1, HJBConfig(width=64), rng)
-    generator.look(replay)
-    generator.fit(replay, 500)
-    generator.judge(replay)
-    return generator
-
-
-def test_increments_cut_short_by_the_boundary_do_not_bend_a_linear_plant() -> None:
-    generator = leaving()
-    assert generator.linear.used.all()
-    assert generator.uniform.all()
-    action = torch.linspace(-1, 1, 9)[:, None]
-    for state in (0.2, 0.99):
-        drift = generator.drift(torch.full((9, 1), state), action)
-        torch.testing.assert_close(drift, 0.6 + 0.4 * action, rtol=0, atol=1e-4)
-
-
-def test_the_task_is_least_time_where_every_second_costs_the_same() -> None:
-    assert leaving().least_time
-    assert not leaving(effort=0.5).least_time
-    assert not leaving(rate=1.0).least_time
-    assert not learned(curved=0.0)[0].least_time
 
 
 def test_a_network_that_sees_a_curve_keeps_its_coordinate() -> None:
