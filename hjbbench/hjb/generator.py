@@ -101,10 +101,6 @@ class LearnedGenerator(GeneratorLaw):
         The units stay: networks whose weights were rescaled to follow them predicted worse ever after.
         """
         data = replay[:]
-        exits = data.terminated > 0
-        # The payoff at the boundary is a quantity of its own: what an exit pays once may be far from any other reward.
-        if exits.any():
-            self.exit_reward = data.reward[exits].mean()
         mean, std = replay.state_units()
         margin = MARGIN * std
         self.low, self.high = data.next_state.amin(0) - margin, data.next_state.amax(0) + margin
@@ -113,7 +109,9 @@ class LearnedGenerator(GeneratorLaw):
             return
         if first:
             self.standardise.adopt(mean, std)
-        lasting = ~exits if (~exits).sum() > 1 else slice(None)
+        lasting = data.terminated == 0
+        if lasting.sum() < 2:
+            lasting = torch.ones_like(lasting)
         rate = (data.reward / data.dt)[lasting]
         x = self._inputs(data.state, data.action, self.dt)[lasting, :-1]
         self.cost.learn(x, rate)
@@ -184,6 +182,16 @@ class LearnedGenerator(GeneratorLaw):
         """Use what forecasts held-out transitions best: of the drift, of the scale and of the residual's law."""
         self._judge_scale(*self._judge_linear(replay))
         self._judge_residual(replay)
+        self.exits.timed = self.least_time
+        self._learn_exits(replay)
+
+    def _learn_exits(self, replay: Replay) -> None:
+        """The mean of what exits have paid beside what they earned until then."""
+        data = replay[:]
+        exits = data.terminated > 0
+        if exits.any():
+            state, action, reward = data.state[exits], data.action[exits], data.reward[exits]
+            self.exits.payoff = (reward - self.exits.earned(state, action, *self._move(state, action, 0.0))).mean()
 
     def _judge_scale(self, x: Tensor, error: Tensor) -> None:
         """Bring the scale to the errors' variance, and use one number for a coordinate where that forecasts as well.

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
+from hjbbench.hjb.exits import Exits
 from hjbbench.hjb.linear import LinearMap
 from hjbbench.hjb.networks import Ensemble, Standardiser
 from hjbbench.hjb.quadratic import QuadraticForm
@@ -42,7 +43,7 @@ class GeneratorLaw:
         config: HJBConfig,
         rng: torch.Generator,
     ) -> None:
-        self.dt, self.obs_dim, self.config, self._terminated, self._rng = dt, obs_dim, config, terminated, rng
+        self.dt, self.obs_dim, self.config, self._rng = dt, obs_dim, config, rng
         device, members, n_in = rng.device, config.generator_members, obs_dim + action_dim + 1
         self.standardise = Standardiser(obs_dim, device)
         self.cost = QuadraticForm(obs_dim + action_dim, device)
@@ -50,6 +51,7 @@ class GeneratorLaw:
         self.linear = LinearMap(members, n_in, obs_dim, device)
         self.scale_net = Ensemble(1, n_in, obs_dim + 1, config.width, 2, rng, zero_output=True).to(device)
         self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
+        self.exits = Exits(terminated, device)
         with torch.no_grad():
             # A dt never trained on must not enter through a random weight: the drift and scale of the nearest dt hold.
             for net in (self.net, self.scale_net, self.residual.net):
@@ -61,7 +63,6 @@ class GeneratorLaw:
         self.log_excess = zeros[:-1].clone()
         self.uniform, self.log_uniform = zeros[:-1] > 0, zeros[:-1].clone()
         self.low, self.high = zeros[:-1] - math.inf, zeros[:-1] + math.inf
-        self.exit_reward = zeros[0]
         self.residual_calls = config.residual_calls if config.residual == "diffusion" else 0
         self.gain_of_diffusion = 0.0
         self.n_updates = 0
@@ -114,18 +115,20 @@ class GeneratorLaw:
 
         Gradients flow through the drift and the reward.
         """
+        next_state, reward = self._move(state, action, kick)
+        ended = self.exits.reached(state, action, next_state)
+        last = self.exits.payoff + self.exits.earned(state, action, next_state, reward)
+        return Step(next_state, torch.where(ended, last, reward), ended)
+
+    def _move(self, state: Tensor, action: Tensor, kick: Tensor | float) -> tuple[Tensor, Tensor]:
+        """The next states (n, obs_dim) and the running reward (n,), as if no episode could end."""
         n, d = state.shape
         x = self._inputs(state, action, self.dt)
         mean = self._mean(self._in_blocks(x)).flatten(0, 1)[:n]
         unit = math.sqrt(self.dt) * self.spread[:d]
         next_state = torch.addcmul(state + self.dt * self.rate_mean[:d] + kick, unit, mean[:, :d])
-        next_state = next_state.clamp(self.low, self.high)
         reward = self.dt * (self.rate_mean[d] + self.spread[d] * mean[:, d] + self.cost(x[:, :-1]))
-        if self._terminated is None:
-            return Step(next_state, reward, torch.zeros(n, dtype=torch.bool, device=state.device))
-        with torch.no_grad():
-            terminated = self._terminated(state, action, next_state)
-        return Step(next_state, torch.where(terminated, self.exit_reward, reward), terminated)
+        return next_state.clamp(self.low, self.high), reward
 
     def drift(self, state: Tensor, action: Tensor, dt: float | None = None) -> Tensor:
         """b = E[ds]/dt, (n, obs_dim), the mean over the members."""
@@ -194,13 +197,12 @@ class GeneratorLaw:
         "log_uniform",
         "low",
         "high",
-        "exit_reward",
         "residual_calls",
         "n_updates",
         "gain_of_diffusion",
     )
 
-    MODULES: tuple[str, ...] = ("standardise", "cost", "linear", "net", "scale_net", "residual")
+    MODULES: tuple[str, ...] = ("standardise", "cost", "linear", "net", "scale_net", "residual", "exits")
 
     def _modules(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.MODULES}

@@ -28,6 +28,9 @@ DUAL_LR = 1e-2
 """Step of the smoothness weight's logarithm: a factor of e in about a hundred updates."""
 DUAL_SPAN = 4.0
 """Logarithm of the smoothness weight's highest value over its lowest."""
+OVERDRIVE = 2.0
+"""Gain of a bang-bang policy on its mean action. A sign would flip at every decision where the Hamiltonian's slope in
+an action is next to nothing, and win nothing by it: 14 changes per s on eikonal-d2 instead of 2, at no loss."""
 
 
 class Improvement(NamedTuple):
@@ -80,9 +83,9 @@ class Policy:
         return action, -(density + 0.5 * math.log(2 * math.pi)).sum(-1), torch.tanh(mean)
 
     def mean(self, state: Tensor) -> Tensor:
-        """The averaged policy's action, without noise; the nearer end of its range where that is known to be best."""
+        """The averaged policy's action, without noise; carried on to an end of its range where that is best."""
         action = self._noiseless(self.average, state)
-        return action.sign() if self.bang_bang else action
+        return (OVERDRIVE * action).clamp(-1, 1) if self.bang_bang else action
 
     def _noiseless(self, net: Ensemble, state: Tensor) -> Tensor:
         return torch.tanh(net(self._standardise(state))[0][:, : self.action_dim])
