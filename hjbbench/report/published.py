@@ -117,7 +117,7 @@ def _numbers(task: TaskCells, points: Sequence[Point]) -> str:
         return ""
     return (
         f"After {max(point.n_steps for point in last.values()):,} decisions: {'; '.join(parts)}. "
-        f"(!): more than {DEVIATION:.0%} apart."
+        f"(!): more than {DEVIATION:.0%} apart; docs/tuning-baselines.md says why, as far as is known."
     )
 
 
