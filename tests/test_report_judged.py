@@ -226,6 +226,8 @@ def test_claims_stand_on_the_page_as_what_they_are(tmp_path: Path) -> None:
         badge = f'<span class="badge {verdict}"><span aria-hidden="true">{symbol}</span> {verdict}'
         assert section.count(badge) == 2  # in the tally and with the claim
     assert "fast is &lt;b&gt;faster" in section
+    fold = section.index("<summary>1 claim that these runs do not measure</summary>")
+    assert section.index("false-one") < fold < section.index("empty-one")
     assert section.count("demanded ≥ 1.5 at 95 %") == 3
     assert section.count('class="against') == 2  # what was not measured has no interval
 
