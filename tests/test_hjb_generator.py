@@ -122,6 +122,15 @@ def test_the_noise_variance_keeps_still_while_it_is_learned() -> None:
     assert np.std(variances) < 0.025 * np.mean(variances)
 
 
+def test_where_every_decision_ends_its_episode_all_are_learned_from() -> None:
+    replay = ou_replay(500, (0.05,), np.random.default_rng(0))
+    replay._rows[:, -3] = 1.0
+    assert (replay[:].terminated == 1).all()
+    generator = fitted(replay, 0.05, 50, width=16)
+    assert generator.linear.used.all()
+    assert generator.scale(*grid()).mean().item() == pytest.approx(SIGMA, rel=0.15)
+
+
 def test_noise_that_is_the_same_everywhere_is_one_number_and_other_noise_is_not() -> None:
     """dx = -x dt + g(x) dW with g = 0.5 on the first coordinate and 0.3 exp(x_2) on the second."""
     rng, dt = np.random.default_rng(0), 0.05

@@ -109,9 +109,7 @@ class LearnedGenerator(GeneratorLaw):
             return
         if first:
             self.standardise.adopt(mean, std)
-        lasting = data.terminated == 0
-        if lasting.sum() < 2:
-            lasting = torch.ones_like(lasting)
+        lasting = _lasting(data)
         rate = (data.reward / data.dt)[lasting]
         x = self._inputs(data.state, data.action, self.dt)[lasting, :-1]
         self.cost.learn(x, rate)
@@ -215,15 +213,16 @@ class LearnedGenerator(GeneratorLaw):
         Exits are left out: a plant that stops on the boundary cuts its last increment short.
         """
         fold = self.folds.of(replay.size, self._rng.device)
-        lasting = replay[: len(fold)].terminated == 0
-        data, fold = Batch(*(x[lasting] for x in replay[: len(fold)])), fold[lasting]
+        data = replay[: len(fold)]
+        lasting = _lasting(data)
+        data, fold = Batch(*(x[lasting] for x in data)), fold[lasting]
         x, factor = self._inputs(data.state, data.action, data.dt), self._factor(data)
         self.linear.fit(x, self._targets(data, x)[..., :-1], fold, factor)
         held_out = replay[self.folds.held_out_once(replay.size, MOST_JUDGED, self._rng.device)]
         self.linear.used.fill_(True)
         x, linear = self._miss(held_out, self._mean)
         _, learned = self._miss(held_out, self.net)
-        lasting = held_out.terminated == 0
+        lasting = _lasting(held_out)
         linear, learned = linear[..., :-1][lasting], learned[..., :-1][lasting]
         self.linear.judge(linear, learned)
         return x[lasting], torch.where(self.linear.used, linear, learned)
@@ -244,3 +243,9 @@ class LearnedGenerator(GeneratorLaw):
             # Three standard errors: an unneeded network call in every sampled step is the cost of a false alarm.
             better = gain.mean() > 3 * gain.std() / math.sqrt(len(gain)) and self.gain_of_diffusion > LEAST_GAIN
             self.residual_calls = config.residual_calls if better else 0
+
+
+def _lasting(batch: Batch) -> Tensor:
+    """Which transitions did not end an episode, bool; all of them where hardly any did not."""
+    lasting = batch.terminated == 0
+    return lasting if lasting.sum() > 1 else torch.ones_like(lasting)
