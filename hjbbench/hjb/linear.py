@@ -14,8 +14,10 @@ from torch import Tensor
 
 RIDGE = 1e-6
 """Of the inputs' mean square, times the number of rows: directions the data say nothing about stay out."""
-SIGNIFICANT = 3.0
-"""Standard errors from which the network is said to know something that the linear map misses."""
+SIGNIFICANT = 4.0
+"""Standard errors from which the network is said to know something that the linear map misses: every coordinate is
+looked at every thousand decisions, and one false alarm put the value of lqr-d2 off by 9 instead of 3 %. Coordinates of
+hopper, half-cheetah and pendulum have 7 to 24 after the first thousand."""
 LEAST_SHARE = 0.01
 """Of the network in the best mixture of both, from which that is worth having: where a plant is linear and without
 noise, the map's rounding errors are its only ones, and about those anything may be significant."""
