@@ -23,14 +23,14 @@ def ou_law(state: np.ndarray, action: np.ndarray, dt: float) -> tuple[np.ndarray
     return (decay - 1) * (state - CONTROL * action / THETA), SIGMA**2 * (1 - decay**2) / (2 * THETA)
 
 
-def ou_replay(n: int, dts: tuple[float, ...], rng: np.random.Generator) -> Replay:
+def ou_replay(n: int, dts: tuple[float, ...], rng: np.random.Generator, ended: bool = False) -> Replay:
     replay = Replay(1, 1, torch.device("cpu"))
     for k in range(n):
         dt = dts[k % len(dts)] if len(dts) > 1 else dts[0]
         state, action = rng.uniform(-3, 3, 1), rng.uniform(-1, 1, 1)
         mean, variance = ou_law(state, action, dt)
         following = state + mean + math.sqrt(variance) * rng.standard_normal(1)
-        replay.add(state, action, following, float(-(state[0] ** 2)) * dt, False, dt)
+        replay.add(state, action, following, float(-(state[0] ** 2)) * dt, ended, dt)
     return replay
 
 
@@ -123,8 +123,7 @@ def test_the_noise_variance_keeps_still_while_it_is_learned() -> None:
 
 
 def test_where_every_decision_ends_its_episode_all_are_learned_from() -> None:
-    replay = ou_replay(500, (0.05,), np.random.default_rng(0))
-    replay._rows[:, -3] = 1.0
+    replay = ou_replay(500, (0.05,), np.random.default_rng(0), ended=True)
     assert (replay[:].terminated == 1).all()
     generator = fitted(replay, 0.05, 50, width=16)
     assert generator.linear.used.all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 
@@ -15,6 +17,7 @@ from tests.test_hjb_agent import CountingClock
 DT = 0.05
 
 
+@cache
 def leaving(rate: float = -1.0, effort: float = 0.0, curved: float = 0.0) -> LearnedGenerator:
     """A generator of ds = (0.6 + 0.4 a + curved s^2) dt, stopping on s = 1; reward rate ``rate`` - effort a^2."""
     rng = torch.Generator().manual_seed(0)

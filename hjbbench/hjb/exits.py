@@ -30,9 +30,9 @@ class Exits:
             return torch.zeros(len(state), dtype=torch.bool, device=state.device)
         return self._rule(state, action, next_state)
 
-    def earned(self, state: Tensor, action: Tensor, next_state: Tensor, running: Tensor) -> Tensor:
-        """What of the ``running`` reward (n,) of decisions that end the episode they still earn, (n,)."""
-        return self._share(state, action, next_state) * running if self.timed else torch.zeros_like(running)
+    def earned(self, state: Tensor, action: Tensor, next_state: Tensor, running: Tensor) -> Tensor | float:
+        """What of the ``running`` reward (n,) of decisions that end the episode they still earn: (n,), or 0."""
+        return self._share(state, action, next_state) * running if self.timed else 0.0
 
     @torch.no_grad()
     def _share(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
