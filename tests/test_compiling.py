@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hjbbench.compiling import can_compile
+from hjbbench.compiling import can_compile, compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.networks import Standardiser
 from hjbbench.hjb.value import Critic
@@ -31,9 +31,8 @@ def test_compiled_learning_is_plain_learning() -> None:
         data = [torch.randn(size, generator=rng) for size in sizes]
         for net in critic.nets.values():
             net.weights[-1].data.normal_(generator=rng)
-        if fused:
-            critic.compile()
-        losses = [critic.learn(*data) for _ in range(3)]
+        learn = compiled(critic.learn) if fused else critic.learn
+        losses = [learn(*data) for _ in range(3)]
         nets = (*critic.nets.values(), *critic.target_nets.values())
         outcomes.append([*losses, *(p.detach() for net in nets for p in net.parameters())])
     for plain, fused in zip(*outcomes, strict=True):

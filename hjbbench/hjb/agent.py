@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hjbbench.compiling import pays_off
-from hjbbench.errors import Diverged, UserError
-from hjbbench.hjb import valuation
+from hjbbench.compiling import compiled, pays_off
+from hjbbench.errors import Diverged
+from hjbbench.hjb import refusals, valuation
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.diagnostics import measure
 from hjbbench.hjb.flow import HamiltonianFlow, Rollout, Targets
 from hjbbench.hjb.generator import LearnedGenerator
 from hjbbench.hjb.networks import Ensemble, Standardiser, held
 from hjbbench.hjb.policy import Policy
-from hjbbench.hjb.replay import Replay
+from hjbbench.hjb.replay import Batch, Replay
 from hjbbench.hjb.value import Critic
 from hjbbench.protocol import Clock, Task
 from hjbbench.registry import Resources, agent
@@ -43,7 +42,7 @@ class DiffusionHJB:
     """Learns a diffusion generator, the Hamiltonian value flow along it, and a policy by its pathwise argmax."""
 
     def __init__(self, task: Task, env: gym.Env, config: HJBConfig, seed: int) -> None:
-        obs_dim, action_dim = _sizes(task, env)
+        obs_dim, action_dim = refusals.sizes(task, env)
         self.task, self.config = task, config
         self.rng = torch.Generator(config.device).manual_seed(seed % 2**63)
         device = self.rng.device
@@ -60,20 +59,21 @@ class DiffusionHJB:
         self.critic_loss = torch.zeros((), device=device)
         self.entropy = torch.zeros((), device=device)
         self.seconds = {"generator": 0.0, "flow": 0.0, "critic": 0.0, "policy": 0.0}
+        self._descend = self._step_critic
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
         """Act, store, improve, until the clock stops; raises UserError and Diverged with the task's name."""
         if pays_off(clock.budget_steps, self.rng.device):
-            for part in (self.generator, self.policy, self.critic, self.flow):
+            self._descend = compiled(self._step_critic)
+            for part in (self.generator, self.policy, self.flow):
                 part.compile()
         obs, length = env.reset()[0], 0
         while clock.running:
             action = self._explore(obs)
             next_obs, reward, terminated, truncated, _ = env.step(action)
-            if not np.isfinite(next_obs).all():
-                raise UserError(f"task {self.task.name!r}: observation is {next_obs}, must be finite")
+            refusals.check_observation(self.task, next_obs)
             self.replay.add(obs, action, next_obs, float(reward), bool(terminated), self.task.dt)
             length += 1
             # One long early episode may end up where no good policy will be, and every rollout would start there.
@@ -109,7 +109,7 @@ class DiffusionHJB:
         first = size == self._warmup
         began = time.perf_counter()
         if first:
-            self._check_reward()
+            refusals.check_rewards(self.task, self.replay[:].reward)
         if first or size % config.look_every == 0:
             self._look()
         self.generator.fit(self.replay, config.generator_first_updates if first else size % config.generator_every == 0)
@@ -120,14 +120,6 @@ class DiffusionHJB:
         for _ in range(updates):
             self._update()
         return updates
-
-    def _check_reward(self) -> None:
-        reward = self.replay[:].reward
-        if self.task.terminated is None and reward.amin() == reward.amax():
-            raise UserError(
-                f"task {self.task.name!r}: reward is {reward[0].item():g} at each of the first {len(reward)} decisions "
-                "and no episode can end early; it must depend on the state or the action"
-            )
 
     def _look(self) -> None:
         """Let ranges and units follow the data: where a good policy is, few random decisions have been."""
@@ -185,23 +177,25 @@ class DiffusionHJB:
         self.starts_pool = torch.cat(self.starts)
 
     def _update_critic(self, price: Tensor) -> Tensor:
-        config, discount = self.config, self.critic.discount
+        config = self.config
         assert self.targets is not None
         index = torch.randint(0, len(self.targets.value), (config.batch,), generator=self.rng, device=self.rng.device)
         state, action, target = (x[index] for x in self.targets)
         if config.flow == "pinn":
             return self.critic.descend(self.flow.residual(state, price))
-        real = self.replay[
-            torch.randint(0, self.replay.size, (config.real_batch,), generator=self.rng, device=self.rng.device)
-        ]
+        places = torch.randint(0, self.replay.size, (config.real_batch,), generator=self.rng, device=self.rng.device)
+        noise = torch.randn(2 * config.real_batch, self.policy.action_dim, generator=self.rng, device=self.rng.device)
+        return self._descend(Targets(state, action, target), self.replay[places], noise, self.critic.few(), price)
+
+    def _step_critic(self, drawn: Targets, real: Batch, noise: Tensor, members: Tensor, price: Tensor) -> Tensor:
+        """One step of the critic on states of a rollout and, with one-step anchors as targets, on real transitions."""
         with torch.no_grad():
             # One look at the policy serves both: A(pi) at the real states, and V at their successors.
-            noise = torch.randn(2 * len(real.state), self.policy.action_dim, generator=self.rng, device=self.rng.device)
             policy_action, log_prob, _ = self.policy.sample(torch.cat([real.state, real.next_state]), noise)
             here, there = policy_action.chunk(2)
-            following = self.critic.bounded_target(real.next_state, there) - price * log_prob[len(here) :]
-            anchor = real.reward + discount * (1 - real.terminated) * following
-        return self.critic.learn(state, action, target, real.state, real.action, here, anchor)
+            following = self.critic.bounded_target(real.next_state, there, members) - price * log_prob[len(here) :]
+            anchor = real.reward + self.critic.discount * (1 - real.terminated) * following
+        return self.critic.learn(*drawn, real.state, real.action, here, anchor)
 
     # What the harness asks --------------------------------------------------------------------------------------------
 
@@ -256,19 +250,3 @@ class DiffusionHJB:
         if state["targets"] is not None:
             self.targets = Targets(*state["targets"])
             self.starts_pool = torch.cat(self.starts)
-
-
-def _sizes(task: Task, env: gym.Env) -> tuple[int, int]:
-    """Observation and action dimensions; raises UserError for spaces and times the agent cannot use."""
-    for name, space in (("observation", env.observation_space), ("action", env.action_space)):
-        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
-            raise UserError(f"task {task.name!r}: {name} space is {space}, must be a flat Box")
-    assert isinstance(env.action_space, gym.spaces.Box)
-    if not env.action_space.is_bounded():
-        raise UserError(f"task {task.name!r}: action space is {env.action_space}, must be bounded by [-1, 1]")
-    if not (math.isfinite(task.dt) and task.dt > 0):
-        raise UserError(f"task {task.name!r}: dt is {task.dt} s, must be positive")
-    if not task.discount_rate > 0:
-        raise UserError(f"task {task.name!r}: discount_rate is {task.discount_rate} 1/s, must be positive")
-    assert env.observation_space.shape is not None
-    return env.observation_space.shape[0], env.action_space.shape[0]

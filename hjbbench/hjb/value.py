@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from hjbbench.adam import Adam
-from hjbbench.compiling import compiled
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.networks import Ensemble, Standardiser, follow
 
@@ -52,11 +51,6 @@ class Critic:
         self.exit_high = torch.zeros((), device=rng.device)
         self.bonus = torch.zeros((), device=rng.device)
         self.unit = torch.ones((), device=rng.device)
-        self.learn = self._learn
-
-    def compile(self) -> None:
-        """Learn with fused kernels from now on, from the errors to the target critics."""
-        self.learn = compiled(self._learn)
 
     @property
     def needs_action(self) -> bool:
@@ -68,23 +62,27 @@ class Critic:
         """Spread of the reward per decision, the unit of every price in the agent."""
         return (self.reward_high - self.reward_low).clamp(min=LEAST_RANGE)
 
-    def value(self, state: Tensor, policy_action: Tensor | None, target: bool = False, few: bool = False) -> Tensor:
-        """V(s) of every member, or of ``critics_in_target`` random ones when ``few``."""
+    def value(
+        self, state: Tensor, policy_action: Tensor | None, target: bool = False, members: Tensor | None = None
+    ) -> Tensor:
+        """V(s) of every member, or of ``members`` (k,)."""
         nets = self.target_nets if target else self.nets
-        chosen = None
-        if few and self.config.critics_in_target < self.config.critics:
-            order = torch.randperm(self.config.critics, generator=self._rng, device=state.device)
-            chosen = order[: self.config.critics_in_target]
         x = self._standardise(state)
         if self.needs_action:
             assert policy_action is not None
-            return self.unit * nets["q"](torch.cat([x, policy_action], -1), chosen)[..., 0]
-        return self.unit * nets["v"](x, chosen)[..., 0]
+            return self.unit * nets["q"](torch.cat([x, policy_action], -1), members)[..., 0]
+        return self.unit * nets["v"](x, members)[..., 0]
 
-    def bounded_target(self, state: Tensor, policy_action: Tensor | None) -> Tensor:
-        """The least V(s) of a few target members, within what the rewards allow; (n,)."""
+    def few(self) -> Tensor:
+        """``critics_in_target`` random members."""
+        order = torch.randperm(self.config.critics, generator=self._rng, device=self._rng.device)
+        return order[: self.config.critics_in_target]
+
+    def bounded_target(self, state: Tensor, policy_action: Tensor | None, members: Tensor | None = None) -> Tensor:
+        """The least V(s) of a few target members, drawn unless given, within what the rewards allow; (n,)."""
         low, high = self.value_range()
-        return self.value(state, policy_action, target=True, few=True).amin(0).clamp(low, high)
+        members = self.few() if members is None else members
+        return self.value(state, policy_action, target=True, members=members).amin(0).clamp(low, high)
 
     def value_range(self) -> tuple[Tensor, Tensor]:
         """Bounds on V: the reward range, padded, and the mean entropy bonus, earned for ever; or what an exit pays."""
@@ -105,7 +103,7 @@ class Critic:
         here, policy = self.nets["a"](both)[..., 0].chunk(2, -1)
         return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) ** 0.5 * (here - policy))
 
-    def _learn(
+    def learn(
         self, state: Tensor, action: Tensor, target: Tensor,
         real_state: Tensor, real_action: Tensor, policy_action: Tensor, anchor: Tensor,
     ) -> Tensor:  # fmt: skip
