@@ -23,7 +23,9 @@ from hjbbench.store import Run
 MIN_RUNS = 5
 """Fewer runs than this a side decide nothing: a 5 % bound of four runs is to leave out 0.3 % of their resamples
 (``expanded_tail``), but the most extreme one alone, the same run four times, is 4^-4 or 0.4 % of them."""
-N_RESAMPLES = 20_000
+N_RESAMPLES = 200_000
+"""So many that all claims of a file can be decided at once by ten seeds: the rarest share of resamples that is seen
+bounds the p-value, and correcting it for the number of claims multiplies it by that."""
 MANY_RUNS = 200
 """Further seeds beyond which their number says no more than that the estimate is close to what is demanded."""
 EXIT_CODES = {"refuted": 1, "unmeasured": 2, "undecided": 3, "holds": 0}
@@ -185,7 +187,7 @@ def _more_runs(p: float, needed_p: float, draft: Verdict) -> str:
     more = math.inf if distance <= 0 else n_runs * ((float(norm.isf(needed_p)) / distance) ** 2 - 1)
     if more > MANY_RUNS:
         return f"more than {MANY_RUNS} further seeds would be needed if the estimate stayed"
-    return f"about {math.ceil(more)} further seeds a side would decide it if the estimate stayed"
+    return f"about {_count(math.ceil(more), 'further seed')} a side would decide it if the estimate stayed"
 
 
 def _decide(claim: Claim, draft: Verdict, own_p: float | None, adjusted: Mapping[str, float]) -> Verdict:
