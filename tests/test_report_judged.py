@@ -220,6 +220,8 @@ def test_claims_stand_on_the_page_as_what_they_are(tmp_path: Path) -> None:
     assert "Of 3 claims judged, holds: 1, refuted: 1, undecided: 0, unmeasured: 1." in text
     html = page.read_text(encoding="utf-8")
     written = json.loads((runs / "report" / "claims.json").read_text())
+    markdown = (runs / "report" / "leaderboard.md").read_text()
+    assert [text in markdown for text in ("&lt;b>faster", "slow is faster", "idle is faster")] == [True, True, False]
     assert [each["verdict"] for each in written] == ["holds", "refuted", "unmeasured"]
     section = html[html.index('id="claims"') : html.index('id="convergence"')]
     for verdict, symbol in (("holds", "✓"), ("refuted", "✗"), ("unmeasured", "–")):

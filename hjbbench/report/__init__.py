@@ -40,7 +40,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     from hjbbench.report.standings import rank
     from hjbbench.report.suite_figures import draw_scores, draw_suite
     from hjbbench.report.tables import as_csv, as_markdown, as_text
-    from hjbbench.report.verdicts import as_json, judge, sentence
+    from hjbbench.report.verdicts import as_json, judge, measured, sentence
 
     runs = store.read_runs(folder)
     counted = [run for run in runs if run.record["status"] != "interrupted"]
@@ -89,6 +89,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     figures = [draw_scores(board), *contents.suite_figures, *contents.exact_figures]
     for group in (*contents.task_figures.values(), *contents.cost_figures.values()):
         figures += group
+    markdown = as_markdown(board, sentences, variants, measured(judged or []))
     page = folder / "report" / "index.html"
     try:
         (page.parent / "figures").mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
             _write_bytes(path.with_name(f"{figure.name}.svg"), figure.svg.encode())
             _write_bytes(path.with_name(f"{figure.name}.png"), figure.png)
             _write_bytes(path.with_name(f"{figure.name}.pdf"), figure.pdf)
-        store.write_atomic(page.parent / "leaderboard.md", as_markdown(board, sentences, variants))
+        store.write_atomic(page.parent / "leaderboard.md", markdown)
         store.write_atomic(page.parent / "leaderboard.csv", as_csv(board))
         store.write_atomic(page.parent / "leaderboard.tex", as_latex(board))
         if judged is not None:

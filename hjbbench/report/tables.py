@@ -104,12 +104,16 @@ PART_HEADINGS = ("variant", "changed", "task", "scores are", "score", "anytime s
                  "energy distance", "seeds")  # fmt: skip
 
 
-def as_markdown(board: Leaderboard, headline: Sequence[str], parts: Sequence[Part] = ()) -> str:
-    """The headline, the leaderboard, the variants against what they are variants of, and one table per task."""
+def as_markdown(
+    board: Leaderboard, headline: Sequence[str], parts: Sequence[Part] = (), claims: Sequence[Sequence[str]] = ()
+) -> str:
+    """The headline, the leaderboard, claims under their headings, variants against their agents, a table per task."""
     rows = [HEADINGS, *(texts(row, intervals=True) for row in (*board.ranked, *board.partial))]
     blocks = [f"# {_md(board.suite)}", *map(_md, headline), MEANING, _md_table(rows)]
     if board.partial:
         blocks.append("Agents without a rank lack some task, so their figures compare with no other row.")
+    if claims:
+        blocks += ["## Claims that these runs measure", _md_table(claims)]
     if parts:
         rows = [PART_HEADINGS]
         for part in parts:

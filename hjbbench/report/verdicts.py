@@ -11,6 +11,7 @@ from typing import Any
 from hjbbench import claims
 from hjbbench.claim import Claim, load_claims
 from hjbbench.claims import Verdict
+from hjbbench.report.tables import show_number
 from hjbbench.store import Run
 
 SYMBOLS = {"holds": "✓", "refuted": "✗", "undecided": "?", "unmeasured": "–"}
@@ -80,6 +81,17 @@ def sentence(judged: Sequence[Judged]) -> str:
     """How the claims stand, in words."""
     counts = [f"{name}: {count}" for name, count in tally(judged)]
     return f"Of {len(judged)} claim{'s' if len(judged) != 1 else ''} judged, {', '.join(counts)}."
+
+
+def measured(judged: Sequence[Judged]) -> list[tuple[str, ...]]:
+    """A table of the claims that were measured, its headings first; none where nothing was. Bounds are one-sided."""
+    rows: list[tuple[str, ...]] = [("claim", "verdict", "estimate", "bounds", "demanded", "why")]
+    for verdict, demand in ((each.verdict, each.demand) for each in judged):
+        if verdict.estimate is not None:
+            low, high = show_number(verdict.ci_low), show_number(verdict.ci_high)
+            bounds = "–" if verdict.ci_low is None else f"{low} to {high}"
+            rows.append((verdict.text, verdict.verdict, show_number(verdict.estimate), bounds, demand, verdict.reason))
+    return rows if len(rows) > 1 else []
 
 
 def _place(factor: float) -> float:
