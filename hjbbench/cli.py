@@ -7,12 +7,12 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hjbbench.errors import UserError
-from hjbbench.terminal import parse_factors, parse_settings, print_table
+from hjbbench.terminal import exit_code, parse_factors, parse_settings, print_table
 
 app = typer.Typer(
     name="hjbbench",
@@ -43,30 +43,9 @@ def list_(
     kind: Annotated[Kind | None, typer.Argument(help="Only these.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    from hjbbench.planning import load_suite, suite_names
-    from hjbbench.registry import all_agents, all_tasks
+    from hjbbench import catalogue
 
-    found: dict[str, list[dict[str, Any]]] = {}
-    if kind in (None, Kind.tasks):
-        found["tasks"] = [
-            {
-                "name": task.name,
-                "dt": task.dt,
-                "horizon_s": task.horizon_s,
-                "discount_rate": task.discount_rate,
-                "targets": list(task.targets),
-                "version": task.version,
-            }
-            for task in sorted(all_tasks().values(), key=lambda task: task.name)
-        ]
-    if kind in (None, Kind.agents):
-        found["agents"] = [
-            {"name": entry.name, "summary": entry.summary}
-            for entry in sorted(all_agents().values(), key=lambda entry: entry.name)
-        ]
-    if kind in (None, Kind.suites):
-        suites = [load_suite(name) for name in suite_names()]
-        found["suites"] = [{"name": suite.name, "description": suite.description} for suite in suites]
+    found = {name: getattr(catalogue, name)() for name in ("tasks", "agents", "suites") if kind in (None, name)}
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
@@ -270,27 +249,7 @@ def cite(
 
 def main() -> None:
     """Run the command line; a person's mistake is one line on stderr and exit code 2."""
-    try:
-        code = app(standalone_mode=False)
-    except UserError as problem:
-        typer.echo(f"hjbbench: {problem}", err=True)
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    except OSError as problem:
-        typer.echo(f"hjbbench: {problem.filename or 'the system'}: {problem.strerror or problem}", err=True)
-        code = 2
-    except Exception as problem:
-        from typer.exceptions import Abort, TyperException
-
-        if isinstance(problem, TyperException):
-            typer.echo(f"hjbbench: {problem.format_message()}", err=True)
-            code = problem.exit_code
-        elif isinstance(problem, Abort):
-            code = 130
-        else:
-            raise
-    sys.exit(code)
+    sys.exit(exit_code(lambda: app(standalone_mode=False)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""What the command line reads and prints as text."""
+"""What the command line reads and prints as text, and how it ends."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
+
+import typer
 
 from hjbbench.errors import UserError
 
@@ -49,3 +52,21 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
         table.add_row(*map(Text, shown))  # as text: results are not markup
     width = None if sys.stdout.isatty() else 200
     Console(width=width).print(table)
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Carry out a command of typer's; a person's mistake, or the system's, is one line on stderr and exit code 2."""
+    from typer.exceptions import Abort, TyperException
+
+    try:
+        return command()
+    except UserError as problem:
+        typer.echo(f"hjbbench: {problem}", err=True)
+    except OSError as problem:
+        typer.echo(f"hjbbench: {problem.filename or 'the system'}: {problem.strerror or problem}", err=True)
+    except TyperException as problem:
+        typer.echo(f"hjbbench: {problem.format_message()}", err=True)
+        return problem.exit_code
+    except (Abort, KeyboardInterrupt):
+        return 130
+    return 2
