@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hjbbench.report import write_report
-from hjbbench.report.parts import Part, parts
+from hjbbench.report.parts import Part, paired_interval, parts
 from hjbbench.store import read_runs
 from tests.synthetic import write_run, write_suite
 
@@ -57,6 +58,12 @@ def test_a_failed_run_counts_and_a_single_one_says_nothing(folder: Path) -> None
     assert math.isinf(rows["once", "a/b"].action_rate.low)
 
 
+def test_two_seeds_of_the_same_sign_are_no_difference() -> None:
+    low, high = (getattr(paired_interval(np.array([0.01, 0.03])), name) for name in ("low", "high"))
+    assert (low, high) == pytest.approx((0.02 - 12.706 * 0.01, 0.02 + 12.706 * 0.01), rel=1e-4)
+    assert paired_interval(np.array([-1.00, -0.98])).high < 0
+
+
 def test_the_noise_is_judged_on_the_seeds_on_which_both_recorded_it(folder: Path) -> None:
     assert found(folder)["crippled", "a/b"].energy_distance is None
     for agent, seed, distance in (("whole", 0, 0.1), ("crippled", 0, 0.5), ("whole", 1, 0.2), ("crippled", 1, 0.8)):
@@ -68,7 +75,7 @@ def test_the_noise_is_judged_on_the_seeds_on_which_both_recorded_it(folder: Path
     page = write_report(folder)[1]
     assert ">+0.5<" in page.read_text(encoding="utf-8")
     markdown = (page.parent / "leaderboard.md").read_text(encoding="utf-8")
-    assert "| +0.5 (+0.4 to +0.6) |" in markdown
+    assert "| +0.5 (−0.77 to +1.8) |" in markdown
 
 
 def test_seeds_that_one_side_lacks_are_left_out(folder: Path) -> None:
