@@ -45,7 +45,7 @@ def list_(
 ) -> None:
     from hjbbench import catalogue
 
-    found = {name: getattr(catalogue, name)() for name in ("tasks", "agents", "suites") if kind in (None, name)}
+    found = {each.value: getattr(catalogue, each.value)() for each in Kind if kind in (None, each)}
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
+from typer.exceptions import Abort, TyperException
 
 from hjbbench.errors import UserError
 
@@ -56,8 +57,6 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
 
 def exit_code(command: Callable[[], int]) -> int:
     """Carry out a command of typer's; a person's mistake, or the system's, is one line on stderr and exit code 2."""
-    from typer.exceptions import Abort, TyperException
-
     try:
         return command()
     except UserError as problem:

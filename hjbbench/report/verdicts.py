@@ -11,7 +11,8 @@ from typing import Any
 from hjbbench import claims
 from hjbbench.claim import Claim, load_claims
 from hjbbench.claims import Verdict
-from hjbbench.report.tables import show_number
+from hjbbench.report.tables import show_number, show_range
+from hjbbench.stats.bootstrap import Interval
 from hjbbench.store import Run
 
 SYMBOLS = {"holds": "✓", "refuted": "✗", "undecided": "?", "unmeasured": "–"}
@@ -40,6 +41,16 @@ class Judged:
     def demand(self) -> str:
         """What was demanded, as a comparison."""
         return f"{'≤' if self.claim.kind == 'value' else '≥'} {self.claim.demand:g}"
+
+    @property
+    def interval(self) -> Interval | None:
+        """The estimate with its one-sided bounds, infinite where a single run bounds nothing; None if unmeasured."""
+        verdict = self.verdict
+        if verdict.estimate is None:
+            return None
+        low = -math.inf if verdict.ci_low is None else verdict.ci_low
+        high = math.inf if verdict.ci_high is None else verdict.ci_high
+        return Interval(verdict.estimate, low, high)
 
     @property
     def quantity(self) -> str:
@@ -86,11 +97,11 @@ def sentence(judged: Sequence[Judged]) -> str:
 def measured(judged: Sequence[Judged]) -> list[tuple[str, ...]]:
     """A table of the claims that were measured, its headings first; none where nothing was. Bounds are one-sided."""
     rows: list[tuple[str, ...]] = [("claim", "verdict", "estimate", "bounds", "demanded", "why")]
-    for verdict, demand in ((each.verdict, each.demand) for each in judged):
-        if verdict.estimate is not None:
-            low, high = show_number(verdict.ci_low), show_number(verdict.ci_high)
-            bounds = "–" if verdict.ci_low is None else f"{low} to {high}"
-            rows.append((verdict.text, verdict.verdict, show_number(verdict.estimate), bounds, demand, verdict.reason))
+    for each in judged:
+        verdict = each.verdict
+        if each.interval is not None:
+            estimate, bounds = show_number(verdict.estimate), show_range(each.interval)
+            rows.append((verdict.text, verdict.verdict, estimate, bounds, each.demand, verdict.reason))
     return rows if len(rows) > 1 else []
 
 
