@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -95,6 +96,29 @@ def test_the_dual_variable_holds_the_action_rate(smoothness: str) -> None:
             policy.improve(Track(), critic, start)
         rates.append(rate_of(policy, Track(), start))
     assert rates[1] < 0.5 * rates[0]
+
+
+@pytest.mark.parametrize("dt", [0.02, 0.1])
+def test_actions_may_change_as_fast_as_states_do(dt: float) -> None:
+    """Coordinates sin(w t) with w = 1, 3 and 10 rad/s change at w over their spread; one that rests does not count."""
+    replay, time = Replay(4, 1, CPU), np.arange(0, 60, dt)[:, None]
+    states = np.concatenate([np.sin(time * [1.0, 3.0, 10.0]), np.zeros_like(time)], 1)
+    for state, following in pairwise(states):
+        replay.add(state, np.zeros(1), following, 0.0, False, dt)
+    assert replay.state_rate().item() == pytest.approx(3.0, rel=0.02)
+    policy, _ = parts(torch.Generator().manual_seed(0), action_rate=0.5)
+    policy.keep_pace(replay.state_rate())
+    assert policy.rate_target.item() == pytest.approx(1.5, rel=0.02)
+    restored, _ = parts(torch.Generator().manual_seed(0), action_rate=0.5)
+    restored.load_state_dict(policy.state_dict())
+    assert restored.rate_target == policy.rate_target
+
+
+def test_states_that_rest_set_no_pace() -> None:
+    replay = Replay(1, 1, CPU)
+    for _ in range(10):
+        replay.add(np.ones(1), np.zeros(1), np.ones(1), 0.0, False, 0.1)
+    assert replay.state_rate().item() == 1.0
 
 
 def test_carre_du_champ_of_a_linear_policy() -> None:

@@ -132,6 +132,7 @@ class DiffusionHJB:
             self._judge()
             nets = [*self.policy.nets, *self.critic.nets.values(), *self.critic.target_nets.values()]
         self.units.adopt(*self.replay.state_units(), nets)
+        self.policy.keep_pace(self.replay.state_rate())
         self.generator.look(self.replay)
         self.critic.rescale()
 

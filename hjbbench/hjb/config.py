@@ -90,8 +90,9 @@ class HJBConfig:
 
     smoothness: Literal["off", "rate", "rate+champ"] = "rate"
     """Penalise the policy's rate along the generator, or that and its carre du champ."""
-    action_rate: float = 12.0
-    """Target root mean square rate of the actions per dimension, 1/s."""
+    action_rate: float = 0.75
+    """Target root mean square rate of the actions per dimension, over the rate at which the states change. That is 1 to
+    20 per s on the tasks here: what smooths a pendulum would keep a robot from moving."""
     smoothness_max: float = 0.1
     """First and highest weight of the penalty, in reward ranges: a young generator is wrong about actions that flip at
     every decision, which random ones hardly show it, and a policy finds that out."""

@@ -28,6 +28,7 @@ def measure(agent: DiffusionHJB) -> dict[str, float]:
         "entropy_per_decision": agent.entropy.item(),
         "temperature": policy.temperature.item(),
         "smoothness_weight": policy.log_weight.exp().item(),
+        "action_rate_target_per_s": policy.rate_target.item(),
         "policy_gradient_norm": float(policy.gradient_norm),
         **parts,
     }

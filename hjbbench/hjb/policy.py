@@ -58,6 +58,8 @@ class Policy:
         self.nets = (self.net, self.average)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))
         self.log_weight = torch.tensor(math.log(config.smoothness_max), device=rng.device)
+        self.rate_target = torch.tensor(config.action_rate, device=rng.device)
+        """Of the actions per dimension, 1/s."""
         self.optimiser = Adam(self.net.parameters(), config.policy_lr)
         self.temperature_optimiser = Adam([self.log_temperature], config.temperature_lr)
         self.gradient_norm = torch.zeros((), device=rng.device)
@@ -68,6 +70,10 @@ class Policy:
     def compile(self) -> None:
         """Improve with fused kernels from now on, from the look ahead to the last average."""
         self._ascend = compiled(self._step)
+
+    def keep_pace(self, state_rate: Tensor) -> None:
+        """Let actions change as fast as states that change at ``state_rate``, 1/s, call for."""
+        self.rate_target.copy_(self.config.action_rate * state_rate)
 
     @property
     def temperature(self) -> Tensor:
@@ -134,7 +140,7 @@ class Policy:
         result = self._follow(dynamics, critic, start, action_noise, noise)
         loss = -result.objective / critic.reward_range
         if self.config.smoothness != "off":
-            target = self.config.action_rate
+            target = self.rate_target
             # In units of the target rate, and of decisions: the second term's time constant is 1/target.
             loss = loss + self.log_weight.exp() * (result.rate / target**2 + result.champ / target)
             highest = math.log(self.config.smoothness_max)
@@ -156,6 +162,7 @@ class Policy:
             "average": self.average.state_dict(),
             "log_temperature": self.log_temperature.detach(),
             "log_weight": self.log_weight,
+            "rate_target": self.rate_target,
             "bang_bang": self.bang_bang,
             "optimiser": self.optimiser.state_dict(),
             "temperature_optimiser": self.temperature_optimiser.state_dict(),
@@ -166,6 +173,7 @@ class Policy:
         self.average.load_state_dict(state["average"])
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
-        self.log_weight, self.bang_bang = state["log_weight"], state["bang_bang"]
+        self.log_weight, self.rate_target = state["log_weight"], state["rate_target"]
+        self.bang_bang = state["bang_bang"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.temperature_optimiser.load_state_dict(state["temperature_optimiser"])

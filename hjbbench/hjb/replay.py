@@ -55,6 +55,13 @@ class Replay:
         state = self[:].state
         return state.mean(0), state.std(0) + LEAST_SPREAD
 
+    def state_rate(self) -> Tensor:
+        """How fast the states change, 1/s: the median, over coordinates that do, of their rates over their spreads."""
+        data = self[:]
+        rate = ((data.next_state - data.state) / data.dt[:, None]).square().mean(0).sqrt()
+        moving = (rate / (data.state.std(0) + LEAST_SPREAD))[rate > 0]
+        return moving.median() if len(moving) else rate.new_ones(())
+
     def within_episode(self, length: int) -> Tensor:
         """Indices whose following ``length - 1`` transitions belong to the same episode."""
         ends = self._rows[: self.size, -1].cumsum(0)
