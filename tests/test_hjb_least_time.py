@@ -78,7 +78,7 @@ def test_the_shortest_way_out_of_an_interval_is_found_and_its_time_is_known() ->
         width=64, warmup_steps=400, generator_first_updates=300, policy_first_updates=200, look_every=200
     )
     agent = DiffusionHJB(task, env, config, seed=1)
-    agent.learn(env, CountingClock(800))
+    agent.learn(env, CountingClock(1100))
     state = np.linspace(-0.96, 0.94, 41, dtype=np.float32)[:, None]
     far = np.abs(state) > 0.3
     assert (agent.act(state) == np.sign(state))[far].all()
