@@ -59,7 +59,7 @@ class Replay:
         """How fast the states change, 1/s: the median, over coordinates that do, of their rates over their spreads."""
         data = self[:]
         rate = ((data.next_state - data.state) / data.dt[:, None]).square().mean(0).sqrt()
-        moving = (rate / (data.state.std(0) + LEAST_SPREAD))[rate > 0]
+        moving = (rate / self.state_units()[1])[rate > 0]
         return moving.median() if len(moving) else rate.new_ones(())
 
     def within_episode(self, length: int) -> Tensor:
