@@ -125,7 +125,7 @@ def _weigh(claim: Claim, runs: Sequence[Run]) -> tuple[Verdict, float | None]:
         figures: dict[str, Any] = {"estimate": None, "ci_low": None, "ci_high": None}
         if says.reason is None:
             figures, _ = _bootstrap(claim, {task: says})
-        per_task.append(row | figures | {"reason": says.reason or ""})
+        per_task.append(row | figures | {"reason": says.reason or "", "note": says.note})
     counts = {
         "n_runs_agent": sum(len(own) for own, _, _ in found.values()),
         "n_runs_baseline": sum(len(other) for _, other, _ in found.values()),

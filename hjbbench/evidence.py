@@ -21,11 +21,12 @@ EQUAL_RETURN = 0.05
 
 @dataclass(frozen=True)
 class TaskEvidence:
-    """One task's measurements: (n_runs,) for the agent and the baseline, or why there are none."""
+    """One task's measurements: (n_runs,) for the agent and the baseline, or why there are none; a note to either."""
 
     agent: np.ndarray = field(default_factory=lambda: np.empty(0))
     baseline: np.ndarray = field(default_factory=lambda: np.empty(0))
     reason: str | None = None
+    note: str = ""
 
 
 def final_mean(run: Run, evals: pd.DataFrame, column: str) -> float:
@@ -72,7 +73,10 @@ def time_to_target(agent: Sequence[Run], baseline: Sequence[Run], axis: str, tar
         return TaskEvidence(reason=f"no run reached {targets[target]:g} within {limit:g} {axis}")
     # An agent on target at its first evaluation has spent something; a cost of 0 (no update yet) has no ratio.
     smallest = min(times[times > 0].min(initial=limit) for times in sides)
-    return TaskEvidence(*(np.maximum(times, smallest) for times in sides))
+    own, other = (f"{(times < limit).sum()} of {len(times)}" for times in sides)
+    note = f"{own} against {other} runs reached {targets[target]:g} within {limit:g} {axis}; the others count with that"
+    agent_times, baseline_times = (np.maximum(times, smallest) for times in sides)
+    return TaskEvidence(agent_times, baseline_times, note=note)
 
 
 def roughness(agent: Sequence[Run], baseline: Sequence[Run], column: str) -> TaskEvidence:

@@ -66,6 +66,15 @@ def test_faster(tmp_path, speed_a, speed_b, n_seeds, expected, code):
     json.dumps(verdict.per_task)
 
 
+def test_each_task_says_how_many_runs_reached_the_target_and_what_the_others_count_with(tmp_path):
+    two_agents(tmp_path / "r", 15.0, 0.5, 6)
+    (verdict,) = judge(claims(tmp_path, FASTER), read_runs(tmp_path / "r"))
+    (row,) = verdict.per_task
+    budget = read_runs(tmp_path / "r")[0].evals["n_steps"].iloc[-1]
+    assert row["note"].startswith("6 of 6 against 0 of 6 runs reached"), row
+    assert f"within {budget:g} n_steps" in row["note"]
+
+
 def test_a_ratio_near_the_demand_is_undecided(tmp_path):
     for seed in range(6):
         write_run(tmp_path / "r", "made/up", "a", seed, level=1.0, speed=10.0 * (1.4 if seed % 2 else 0.6))
