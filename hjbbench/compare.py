@@ -11,6 +11,7 @@ import numpy as np
 from hjbbench.errors import UserError
 from hjbbench.evidence import final_mean, final_scores
 from hjbbench.metrics.convergence import hitting_time
+from hjbbench.speed import why_times_differ
 from hjbbench.stats.comparison import holm, mann_whitney, too_fast
 from hjbbench.store import Run
 
@@ -88,8 +89,8 @@ def _measure(key: tuple[str, str], old: list[Run], new: list[Run]) -> list[Chang
                 raise UserError(f"{run.path}: reference.{anchor} differs from {first.path}")
     changes = []
     for name, measure in MEASURES.items():
-        if name == PACE and len({str(sorted(run.record["machine"].items())) for run in (*old, *new)}) > 1:
-            continue  # wall-clock time says nothing between machines
+        if name == PACE and why_times_differ([run.record for run in (*old, *new)]):
+            continue
         costs_old, costs_new = measure(old), measure(new)
         if not (len(costs_old) and len(costs_new)):
             continue

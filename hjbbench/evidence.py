@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hjbbench.metrics.convergence import hitting_time
+from hjbbench.speed import why_times_differ
 from hjbbench.store import Run
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def time_to_target(agent: Sequence[Run], baseline: Sequence[Run], axis: str, tar
     smallest = min(times[times > 0].min(initial=limit) for times in sides)
     own, other = (f"{(times < limit).sum()} of {len(times)}" for times in sides)
     note = f"{own} against {other} runs reached {targets[target]:g} within {limit:g} {axis}; the others count with that"
+    if axis == "t_wall_s" and (why := why_times_differ([run.record for run in (*agent, *baseline)])):
+        note += f"; {why}"
     agent_times, baseline_times = (np.maximum(times, smallest) for times in sides)
     return TaskEvidence(agent_times, baseline_times, note=note)
 

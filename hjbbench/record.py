@@ -45,6 +45,7 @@ def new_record(spec: RunSpec) -> dict[str, Any]:
         "versions": versions(),
         "git_revision": git_revision(),
         "machine": machine(),
+        "speed_gflops": None,
         "resumed_at_steps": [],
         "started_at": _now(),
         "finished_at": None,
@@ -79,7 +80,7 @@ def git_revision() -> str | None:
 
 @cache
 def machine() -> dict[str, Any]:
-    """What wall-clock figures depend on."""
+    """What wall-clock figures depend on, but for how busy it is."""
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
         names = [

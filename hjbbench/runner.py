@@ -20,6 +20,7 @@ from hjbbench.protocol import Task
 from hjbbench.record import close_record, new_record
 from hjbbench.seeding import derive_seed
 from hjbbench.spec import RunSpec
+from hjbbench.speed import speed_gflops
 from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, clear, write_record, write_rows, writing
 
 Event = dict[str, Any]
@@ -66,6 +67,7 @@ class _Execution:
     def __init__(self, spec: RunSpec, directory: Path, record: Event, emit: Callable[[Event], None]) -> None:
         self.spec, self.directory, self.record, self.emit = spec, directory, record, emit
         self.rows: list[Event] = []
+        self.speeds_gflops: list[float] = []  # one per evaluation
         self.diagnostics: list[dict[str, float]] = []
         self.clock: RunClock | None = None
         deciding = ("config_hash", "task_version", "versions", "git_revision")
@@ -113,6 +115,7 @@ class _Execution:
             row = costs | self.evaluator.evaluate(self.agent)
         np.random.set_state(numpy_state)  # noqa: NPY002
         self.rows.append(row)
+        self.speeds_gflops.append(speed_gflops())
         self.write_tables()
         self.emit({"n_steps": clock.n_steps, "return_mean": row["return_mean"], "t_wall_s": row["t_wall_s"]})
 
@@ -132,6 +135,7 @@ class _Execution:
             "clock": self.clock.costs(),
             "env": self.env.state(),
             "evals": self.rows,
+            "speeds_gflops": self.speeds_gflops,
             "diagnostics": self.diagnostics,
             "generators": global_generators(),
         }
@@ -144,6 +148,7 @@ class _Execution:
         self.env.resume(state["env"])
         self.agent.load(agent_file)
         self.rows[:] = state["evals"]
+        self.speeds_gflops[:] = state["speeds_gflops"]
         self.diagnostics[:] = state["diagnostics"]
         self.evaluator.n_evaluations = len(self.rows)
         self.clock.resume(state["clock"])
@@ -179,6 +184,8 @@ class _Execution:
                 "t_checkpoint_s": self.clock.t_checkpoint_s,
             }
             self.write_tables()
+        if self.speeds_gflops:
+            self.record["speed_gflops"] = sum(self.speeds_gflops) / len(self.speeds_gflops)
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         close_record(self.record, status, error)
         self.record["peak_rss_mb"] = peak_kb / 1024

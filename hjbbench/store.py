@@ -28,6 +28,8 @@ RECORD_FIELDS: dict[str, type | tuple[type, ...]] = {
     "targets": list, "reference": dict, "totals": dict, "peak_rss_mb": float, "versions": dict,
     "git_revision": (str, type(None)), "machine": dict, "started_at": str, "finished_at": (str, type(None)),
 }  # fmt: skip
+OPTIONAL_FIELDS: dict[str, tuple[type, ...]] = {"speed_gflops": (float, type(None))}
+"""Fields that older runs lack."""
 NESTED_FIELDS: dict[str, dict[str, type]] = {
     "budget": {"n_steps": int},
     "totals": {"n_steps": int, "t_env_s": float, "n_updates": int, "t_wall_s": float, "t_eval_s": float},
@@ -186,6 +188,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UserError(f"{path}: format must be {FORMAT}; not a run of this version of hjbbench")
     _check_fields(path, record, RECORD_FIELDS)
+    _check_fields(path, record, {name: kind for name, kind in OPTIONAL_FIELDS.items() if name in record})
     for name, fields in NESTED_FIELDS.items():
         _check_fields(path, record[name], fields, f"{name}.")
     targets = {f"targets[{k}]": target for k, target in enumerate(record["targets"])}

@@ -100,6 +100,7 @@ def write_run(
         "versions": {"python": "3.11.0", "hjbbench": "0.1.0"},
         "git_revision": "0123456789abcdef0123456789abcdef01234567",
         "machine": {"system": "Linux", "cpu": "synthetic", "n_cores": 2},
+        "speed_gflops": 80.0,
         "started_at": f"2026-01-01T00:0{seed % 10}:00+00:00",
         "finished_at": f"2026-01-01T01:0{seed % 10}:00+00:00",
     }

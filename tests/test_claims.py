@@ -75,6 +75,17 @@ def test_each_task_says_how_many_runs_reached_the_target_and_what_the_others_cou
     assert f"within {budget:g} n_steps" in row["note"]
 
 
+def test_hours_of_unlike_speeds_carry_a_remark(tmp_path):
+    hours = FASTER + 'axis = "t_wall_s"\n'
+    for agent, speed, gflops in (("a", 15.0, 80.0), ("b", 3.0, 40.0)):
+        for seed in range(6):
+            write_run(tmp_path / "r", "made/up", agent, seed, speed=speed, speed_gflops=gflops)
+    (in_hours,) = judge(claims(tmp_path, hours), read_runs(tmp_path / "r"))
+    (in_steps,) = judge(claims(tmp_path, FASTER), read_runs(tmp_path / "r"))
+    assert in_hours.per_task[0]["note"].endswith("; the machine was between 40 and 80 GFLOP/s fast")
+    assert "GFLOP" not in in_steps.per_task[0]["note"]
+
+
 def test_a_ratio_near_the_demand_is_undecided(tmp_path):
     for seed in range(6):
         write_run(tmp_path / "r", "made/up", "a", seed, level=1.0, speed=10.0 * (1.4 if seed % 2 else 0.6))

@@ -57,10 +57,13 @@ def test_wall_clock_curves_say_whether_they_compare(tmp_path: Path) -> None:
     write_run(tmp_path, "a/b", "x", 0)
     write_run(tmp_path, "a/c", "x", 0)
     write_run(tmp_path, "a/c", "x", 1, machine={"system": "Linux", "cpu": "another", "n_cores": 8})
+    write_run(tmp_path, "a/d", "x", 0)
+    write_run(tmp_path, "a/d", "x", 1, speed_gflops=30.0)
     board = board_of(tmp_path)
     readings = [draw_costs(task, board.per_task[task.name], looks("x"), "t")[1].reading for task in board.tasks]
-    assert "the same machine record, so the times compare" in readings[0]
-    assert "2 different machines, so the times of two agents do not compare" in readings[1]
+    assert "found it equally fast, so the times compare" in readings[0]
+    assert "need not compare: the runs come from 2 different machines." in readings[1]
+    assert "need not compare: the machine was between 30 and 80 GFLOP/s fast." in readings[2]
 
 
 def test_a_figure_on_the_page_takes_its_colours_and_keeps_its_places(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from hjbbench.errors import UserError
 from hjbbench.metrics.convergence import area_under_curve, final_score, hitting_time
+from hjbbench.speed import why_times_differ
 from hjbbench.store import EVAL_COLUMNS, Run
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class TaskCells:
     own_columns: tuple[str, ...]
     """Columns of evals.csv that only some tasks fill."""
     agents: dict[str, Cell]
-    n_machines: int
-    """Distinct machine records; wall-clock figures compare only where it is 1."""
+    why_times_differ: str
+    """Why wall-clock times of its runs do not compare; empty where they do."""
 
     @property
     def budget_steps(self) -> int:
@@ -145,7 +145,7 @@ def _task_cells(name: str, runs: list[Run]) -> TaskCells:
             agent: _cell([runs[i] for i in indices], [tables[i] for i in indices], steps)
             for agent, indices in by_agent.items()
         },
-        n_machines=len({json.dumps(run.record["machine"], sort_keys=True) for run in runs}),
+        why_times_differ=why_times_differ([run.record for run in runs]),
     )
 
 

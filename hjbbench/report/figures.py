@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Kinds = dict[str, tuple[str, str, Callable[["Axes"], None]]]
-SAME_MACHINE = "All runs have the same machine record, so the times compare."
-OTHER_MACHINES = "The runs come from {n} different machines, so the times of two agents do not compare."
+SAME_SPEED = "All runs have the same machine record and found it equally fast, so the times compare."
+OTHER_SPEED = "The times of two agents need not compare: {why}."
 
 
 def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look], stem: str) -> list[Figure]:
@@ -74,7 +74,7 @@ def draw_costs(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look]
 
     Arguments are those of ``draw_task``.
     """
-    comparable = SAME_MACHINE if task.n_machines == 1 else OTHER_MACHINES.format(n=task.n_machines)
+    comparable = OTHER_SPEED.format(why=task.why_times_differ) if task.why_times_differ else SAME_SPEED
     kinds: Kinds = {
         "updates-curve": (
             "Learning curve over gradient steps",

@@ -36,6 +36,7 @@ def provenance(runs: Sequence[Run]) -> list[tuple[str, str]]:
         ("Git revision", _distinct(record["git_revision"] or "none" for record in records)),
         ("Software", _distinct(_pairs(record["versions"]) for record in records)),
         ("Machine", _distinct(_pairs(record["machine"]) for record in records)),
+        ("Speed", _speeds([record.get("speed_gflops") for record in records])),
         ("Peak memory", f"{show_number(max(record['peak_rss_mb'] for record in records))} MB"),
         ("Tuning", "The trials behind every agent's defaults are logged in docs/tuning.md of the project."),
     ]
@@ -52,6 +53,15 @@ def configurations(runs: Sequence[Run], tasks: Sequence[TaskCells]) -> list[Conf
         Configuration(agent, text, [(task, hashes[agent, task]) for task in sorted(used)])
         for (agent, text), used in sorted(uses.items(), key=lambda item: item[0])
     ]
+
+
+def _speeds(speeds: Sequence[float | None]) -> str:
+    known = [speed for speed in speeds if speed]
+    unknown = f"not recorded ({len(speeds) - len(known)} runs)"
+    if not known:
+        return unknown
+    found = f"{min(known):.0f} to {max(known):.0f} GFLOP/s of matrix products ({len(known)} runs)"
+    return found if len(known) == len(speeds) else f"{found}; {unknown}"
 
 
 def _distinct(values: Iterable[Any]) -> str:
