@@ -36,7 +36,7 @@ def provenance(runs: Sequence[Run]) -> list[tuple[str, str]]:
         ("Git revision", _distinct(record["git_revision"] or "none" for record in records)),
         ("Software", _distinct(_pairs(record["versions"]) for record in records)),
         ("Machine", _distinct(_pairs(record["machine"]) for record in records)),
-        ("Speed", _speeds([record.get("speed_gflops") for record in records])),
+        ("Speed", _distinct(_speed(record.get("speed_gflops")) for record in records)),
         ("Peak memory", f"{show_number(max(record['peak_rss_mb'] for record in records))} MB"),
         ("Tuning", "The trials behind every agent's defaults are logged in docs/tuning.md of the project."),
     ]
@@ -55,20 +55,15 @@ def configurations(runs: Sequence[Run], tasks: Sequence[TaskCells]) -> list[Conf
     ]
 
 
-def _speeds(speeds: Sequence[float | None]) -> str:
-    known = [speed for speed in speeds if speed]
-    unknown = f"not recorded ({len(speeds) - len(known)} runs)"
-    if not known:
-        return unknown
-    found = f"{min(known):.0f} to {max(known):.0f} GFLOP/s of matrix products ({len(known)} runs)"
-    return found if len(known) == len(speeds) else f"{found}; {unknown}"
-
-
 def _distinct(values: Iterable[Any]) -> str:
     counts = Counter(map(str, values))
     if len(counts) == 1:
         return next(iter(counts))
     return "; ".join(f"{value} ({count} runs)" for value, count in sorted(counts.items()))
+
+
+def _speed(gflops: float | None) -> str:
+    return f"about {round(gflops, -1):.0f} GFLOP/s of matrix products" if gflops else "not recorded"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
