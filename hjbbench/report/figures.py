@@ -48,7 +48,7 @@ def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look],
         "learning-curve": (
             "Learning curve",
             "Mean score over seeds after so many decisions (below) or so much simulated time (above), with its 95 % "
-            "band; higher and earlier is better, a dotted line is a target.",
+            "band, which a single run has not; higher and earlier is better, a dotted line is a target.",
             lambda axes: _learning_curve(axes, task, rows, styles),
         )
     }
@@ -78,7 +78,8 @@ def draw_costs(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look]
     kinds: Kinds = {
         "updates-curve": (
             "Learning curve over gradient steps",
-            "Mean score over seeds after so many gradient steps, with its 95 % band; a mark: it makes none.",
+            "Mean score over seeds after so many gradient steps, with its 95 % band, which a single run has not; a "
+            "mark: it makes none.",
             lambda axes: _cost_curve(axes, task, rows, styles, "n_updates", "gradient steps"),
         ),
         "wall-clock-curve": (
