@@ -196,6 +196,13 @@ def test_single_runs_and_equal_scores_tell_nobody_apart():
         comparison.tie_groups({"x": {"a": [1.0]}, "y": {"b": [0.0]}}, rng=seeded(0))
 
 
+def test_a_single_run_takes_the_rank_it_stands_among_and_shields_nobody():
+    scores = {name: {"a": level + np.linspace(0, 0.01, 5)} for name, level in {"good": 0.8, "bad": 0.2}.items()}
+    singles = {"lucky": {"a": [0.9]}, "middling": {"a": [0.5]}, "poor": {"a": [0.1]}}
+    ranks = comparison.tie_groups(scores | singles, rng=seeded(0))
+    assert ranks == {"lucky": 1, "good": 1, "middling": 1, "bad": 4, "poor": 4}
+
+
 @pytest.mark.parametrize(
     ("ratio", "n_runs", "chance"), [(2, 5, 0.61), (2, 10, 0.88), (2, 20, 1.0), (1.25, 5, 0.16), (1.25, 20, 0.39)]
 )

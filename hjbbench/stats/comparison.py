@@ -73,8 +73,8 @@ def tie_groups(
     """Rank of every agent, shared by those that cannot be told apart from the best of their group: 1, 1, 3, ...
 
     Agents are ordered by IQM. The best one leads a group; the next ones join it until the bootstrap interval of the
-    difference to the leader, runs resampled within each task, leaves out 0. That agent leads the next group. A task
-    with a single run of either agent tells nobody apart.
+    difference to the leader, runs resampled within each task, leaves out 0. That agent leads the next group. An agent
+    with a single run on a task is told apart from nobody: it has the rank of those it stands among and leads none.
 
     Args:
         scores: scores (n_runs,) of every agent on every task; all agents on the same tasks.
@@ -87,13 +87,13 @@ def tie_groups(
     same_tasks(runs)
     estimates = {agent: float(iqm(np.concatenate(list(tasks.values())))) for agent, tasks in runs.items()}
     ranks: dict[str, int] = {}
-    leader = ""
+    leader, rank = "", 1
     for place, agent in enumerate(sorted(estimates, key=lambda name: -estimates[name]), start=1):
-        if not leader or _behind(runs[leader], runs[agent], rng, n_resamples, confidence):
-            leader = agent
-            ranks[agent] = place
-        else:
-            ranks[agent] = ranks[leader]
+        if min(map(len, runs[agent].values())) > 1:
+            if leader and _behind(runs[leader], runs[agent], rng, n_resamples, confidence):
+                leader, rank = agent, place
+            leader = leader or agent
+        ranks[agent] = rank
     return ranks
 
 
