@@ -8,7 +8,7 @@ import gymnasium as gym
 
 from baselines.caps import Caps
 from baselines.settings import check
-from baselines.soft_actor_critic import FIRST_TEMPERATURE, SoftActorCritic, SoftActorCriticConfig
+from baselines.soft_actor_critic import FIRST_TEMPERATURE, LEARNING_RATE, TAU, SoftActorCritic, SoftActorCriticConfig
 from baselines.soft_agent import SoftActorCriticAgent
 from baselines.warmup import STEPS
 from hjbbench.protocol import Task
@@ -22,8 +22,8 @@ class SacCapsConfig:
     warmup_steps: int = STEPS
     """The shared warm-up."""
     hidden: tuple[int, ...] = (256, 256)
-    learning_rate: float = 3e-4
-    tau: float = 0.005
+    learning_rate: float = LEARNING_RATE
+    tau: float = TAU
     batch_size: int = 256
     first_temperature: float = FIRST_TEMPERATURE
     caps_temporal: float = Caps.temporal

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from baselines.sb3 import Sb3Agent
 from baselines.settings import check
-from baselines.soft_actor_critic import FIRST_TEMPERATURE
+from baselines.soft_actor_critic import FIRST_TEMPERATURE, LEARNING_RATE, TAU
 from hjbbench.protocol import Task
 from hjbbench.registry import agent, get_task
 
@@ -46,11 +46,11 @@ class TimedReplayBuffer(ReplayBuffer):
 class SacTimeAwareConfig:
     """The settings of ``sac`` at the task's own dt; the rest follows from the time a decision is held."""
 
-    learning_rate: float = 3e-4
+    learning_rate: float = LEARNING_RATE
     buffer_size: int = 1_000_000
     learning_starts: int = 100
     batch_size: int = 256
-    tau: float = 0.005
+    tau: float = TAU
     """Polyak rate of the target critics per decision at the task's own dt: at any dt they lag by the same seconds."""
     net_arch: tuple[int, ...] = (256, 256)
     first_temperature: float = FIRST_TEMPERATURE

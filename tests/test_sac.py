@@ -25,7 +25,8 @@ def test_equal_to_calling_stable_baselines3_directly():
     ours.learn(env, clock)
 
     direct_env = TrainingEnv(task.make(), task.dt, seed=5, budget_steps=160)
-    direct = SAC("MlpPolicy", direct_env, gamma=task.discount, ent_coef="auto_0.1", seed=7, device="cpu").learn(160)
+    settings = {"learning_rate": 1e-3, "tau": 0.01, "gamma": task.discount, "ent_coef": "auto_0.1"}
+    direct = SAC("MlpPolicy", direct_env, **settings, seed=7, device="cpu").learn(160)
     states = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
     np.testing.assert_array_equal(ours.act(states), direct.predict(states, deterministic=True)[0])
     for name, weights in direct.policy.state_dict().items():
