@@ -9,7 +9,7 @@ from sb3_contrib import TQC
 
 from baselines.sb3 import Sb3Agent
 from baselines.settings import check
-from baselines.soft_actor_critic import FIRST_TEMPERATURE
+from baselines.soft_actor_critic import FIRST_TEMPERATURE, LEARNING_RATE, TAU
 from baselines.warmup import STEPS, ShortEpisodes
 from hjbbench.protocol import Task
 from hjbbench.registry import agent
@@ -17,14 +17,14 @@ from hjbbench.registry import agent
 
 @dataclass(frozen=True)
 class TqcConfig:
-    """sb3-contrib's defaults but for warm-up and first temperature; the discount is the task's."""
+    """sb3-contrib's defaults but for warm-up, learning rate, Polyak rate and first temperature; the task's discount."""
 
-    learning_rate: float = 3e-4
+    learning_rate: float = LEARNING_RATE
     buffer_size: int = 1_000_000
     learning_starts: int = STEPS
     """The shared warm-up."""
     batch_size: int = 256
-    tau: float = 0.005
+    tau: float = TAU
     dropped_quantiles: int = 2
     """Highest quantiles dropped per critic, against overestimation."""
     first_temperature: float = FIRST_TEMPERATURE
