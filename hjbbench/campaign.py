@@ -114,7 +114,9 @@ def read_plan(root: Path) -> list[dict[str, Any]]:
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))
         for cell in cells:
-            _key(cell), cell["n_steps"]
+            for name, kind in (("task", str), ("agent", str), ("seed", int), ("n_steps", int)):
+                if not isinstance(cell[name], kind):
+                    raise TypeError(f"{name} is {cell[name]!r}")
     except (ValueError, TypeError, KeyError) as problem:
         raise UserError(f"{path}: not a plan ({problem!r})") from None
     return cells

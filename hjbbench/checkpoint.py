@@ -38,6 +38,20 @@ class Checkpoints:
     def save(self, agent: Agent, state: dict[str, Any]) -> None:
         """Replace the checkpoint by the agent's present state and the harness's, which is plain data."""
         began = time.monotonic()
+        self._write(agent)
+        whole = {"identity": self._identity, "agent": _digest(self._new), **state}
+        write_atomic(self._state, json.dumps(whole, default=lambda array: array.tolist()))
+        os.replace(self._new, self._agent)
+        took = time.monotonic() - began
+        self._next = began + took + max(self._every_s, took / COST_SHARE)
+
+    def keep(self, agent: Agent) -> None:
+        """Replace the checkpoint by the trained agent alone, from which it may be played back."""
+        self._write(agent)
+        os.replace(self._new, self._agent)
+        self._state.unlink(missing_ok=True)
+
+    def _write(self, agent: Agent) -> None:
         with writing(self._new):
             try:
                 agent.save(self._new)
@@ -48,11 +62,6 @@ class Checkpoints:
                 if "PytorchStreamWriter" in str(problem):  # torch's own word for a write that failed
                     raise OSError("no space left, or a failing disk") from problem
                 raise
-        whole = {"identity": self._identity, "agent": _digest(self._new), **state}
-        write_atomic(self._state, json.dumps(whole, default=lambda array: array.tolist()))
-        os.replace(self._new, self._agent)
-        took = time.monotonic() - began
-        self._next = began + took + max(self._every_s, took / COST_SHARE)
 
     def load(self) -> tuple[Path, dict[str, Any]] | None:
         """The agent's file and the harness's state; None where there is nothing that this run can go on from."""

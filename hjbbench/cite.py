@@ -6,16 +6,14 @@ cited by it, and so is every module of the same package that it imports.
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import re
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from hjbbench import __version__
 from hjbbench.registry import all_agents, all_tasks
+from hjbbench.sources import imports, module_of, sources
 
 REFERENCES = Path(__file__).with_name("references.bib")
 MENTION = re.compile(
@@ -40,12 +38,12 @@ def bibtex(agent: str | None, task: str | None) -> str:
         ("task", task, all_tasks()[task].make if task in all_tasks() else None),
     ):
         if place is not None:
-            modules.append(_module_of(place))
+            modules.append(module_of(place))
         elif name is not None:
             comments.append(f"% The {kind} {_one_line(name)} is not installed here, so its papers are not listed.")
     found = dict.fromkeys(ALWAYS)
     for module in modules:
-        for source in _sources(module):
+        for source in sources(module):
             found |= dict.fromkeys(_cited(source))
     own = (
         "@software{hjbbench,\n  author = {{The hjbbench authors}},\n  title = {{hjbbench}: a benchmark of convergence "
@@ -55,43 +53,9 @@ def bibtex(agent: str | None, task: str | None) -> str:
     return "\n\n".join([*comments, own, *entries]) + "\n"
 
 
-def _module_of(factory: Any) -> str:
-    while isinstance(factory, partial):
-        factory = factory.func
-    return factory.__module__
-
-
-def _sources(module: str, seen: set[str] | None = None) -> Iterator[str]:
-    """The text of a module and of the modules of its package that it imports, however deep."""
-    seen = set() if seen is None else seen
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # "a.b" of "from a import b" where b is no module
-        return
-    if module in seen or spec is None or not (spec.origin or "").endswith(".py"):
-        return
-    seen.add(module)
-    source = Path(spec.origin or "").read_text(encoding="utf-8")
-    yield source
-    package = module.rpartition(".")[0] or module
-    for name in _imports(source):
-        if name.startswith(f"{package}."):
-            yield from _sources(name, seen)
-
-
-def _imports(source: str) -> Iterator[str]:
-    """Names of the modules that a source imports, also inside functions; of "from a import b" both a and a.b."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def _cited(source: str) -> Iterator[str]:
     """Import names of libraries and identifiers of papers."""
-    for name in _imports(source):
+    for name in imports(source):
         library = name.partition(".")[0]
         if PART_OF.get(library, library) in _references():
             yield PART_OF.get(library, library)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hjbbench.errors import UserError, unknown
-from hjbbench.registry import all_agents, all_tasks, get_agent, get_task
+from hjbbench.registry import all_agents, all_tasks, check_name, get_agent, get_task
 from hjbbench.spec import RunSpec, configure
 
 T = TypeVar("T")
@@ -113,13 +114,25 @@ def _check_values(suite: Suite, path: Path) -> None:
     numbers |= {f"n_steps.{name}": value for name, value in suite.n_steps.items()}
     for key, value in numbers.items():
         whole = key not in real and not key.startswith("dt_factor")
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value > 0:
+        kind = int if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
             raise UserError(f"{path}: {key} is {value!r}, must be a positive {'whole ' if whole else ''}number")
     for text in (suite.seeds, *suite.agent_seeds.values()):
         parse_seeds(text)
+    agents = {**all_agents(), **suite.variants}
+    for name in suite.agent_seeds:
+        if name not in agents:
+            raise UserError(f"{path}: agent_seeds: {unknown('agent', name, agents)}")
+    for key in ("n_steps", "dt_factor", "dt_factors"):
+        for glob in getattr(suite, key):
+            if not any(fnmatch(task, glob) for task in all_tasks()):
+                raise UserError(f"{path}: {key}: {unknown('task', glob, all_tasks())}")
     for name, variant in suite.variants.items():
         if not isinstance(variant, dict) or not isinstance(variant.get("agent"), str):
             raise UserError(f"{path}: variants.{name} must be a table with an agent and its settings")
+        if name in all_agents():
+            raise UserError(f"{path}: variants.{name} has the name of a registered agent, must have one of its own")
+        check_name("variant", name)
         configure(get_agent(variant["agent"]), _settings(variant))
 
 

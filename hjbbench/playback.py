@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from hjbbench.errors import UserError
@@ -30,14 +31,27 @@ def restore(directory: Path) -> tuple[Task, Agent, dict[str, Any]]:
     task = dataclasses.replace(get_task(record["task"]), dt=record["dt"])
     entry = get_agent(record.get("variant_of") or record["agent"])
     agent = entry.factory(task, task.make(dt=task.dt), configure(entry, record["config"]), record["seed"])
-    agent.load(checkpoint)
+    try:
+        agent.load(checkpoint)
+    except Exception as problem:  # whatever a damaged file, or one of other code, makes of an agent
+        raise UserError(f"{checkpoint}: {record['agent']} cannot load it ({problem!r:.200})") from None
     return task, agent, record
 
 
 def evaluate(directory: Path, dt_factors: Sequence[float], n_episodes: int) -> list[dict[str, Any]]:
-    """Evaluate a kept policy at multiples of its dt, on episodes no run was evaluated on; one row per multiple."""
+    """Evaluate a kept policy at multiples of its dt, in the episodes of a suite's ``dt_factors``; one row each."""
     task, agent, record = restore(directory)
     return list(at_intervals(task, agent, dt_factors, n_episodes, record["seed"]))
+
+
+def _picture(env: gym.Env, task: Task) -> np.ndarray:
+    try:
+        picture = np.asarray(env.render())
+    except NotImplementedError:
+        picture = np.empty(0)
+    if picture.ndim != 3:
+        raise UserError(f"{task.name}: its environment draws no picture for render_mode 'rgb_array'")
+    return picture
 
 
 def film(directory: Path, target: Path, seed: int = 0) -> float:
@@ -50,7 +64,7 @@ def film(directory: Path, target: Path, seed: int = 0) -> float:
     obs, _ = env.reset(seed=derive_seed(task.name, seed, "film"))
     frames, total, over = [], 0.0, False
     while not over:
-        frames.append(np.asarray(env.render()))
+        frames.append(_picture(env, task))
         for _ in range(every):
             obs, reward, terminated, truncated, _ = env.step(agent.act(obs))
             total += float(reward)

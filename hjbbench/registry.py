@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
+import re
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from hjbbench.errors import UserError, unknown
@@ -45,8 +49,16 @@ TASKS: dict[str, Task] = {}
 AGENTS: dict[str, AgentEntry] = {}
 
 
+def check_name(kind: str, name: str, parts: int = 1) -> None:
+    """Refuse a name that is no folder's: results lie in the folders task/agent, a task's name being family/name."""
+    if not re.fullmatch("/".join([r"[A-Za-z0-9][A-Za-z0-9._-]*"] * parts), name):
+        shape = "/".join(["family", "name"][-parts:])
+        raise UserError(f"{kind} {name!r}: must be a {shape} of letters, digits, '.', '_' and '-'")
+
+
 def add_task(task: Task) -> Task:
     """Register a task under its own name; a name is taken once."""
+    check_name("task", task.name, parts=2)
     if task.name in TASKS:
         raise UserError(f"task {task.name!r} is registered twice")
     TASKS[task.name] = task
@@ -66,8 +78,11 @@ def agent(
     """
 
     def register(factory: Callable[..., Agent]) -> Callable[..., Agent]:
+        check_name("agent", name)
         if name in AGENTS:
             raise UserError(f"agent {name!r} is registered twice")
+        if not dataclasses.is_dataclass(config) or isinstance(config, type):
+            raise UserError(f"agent {name!r}: config is {config!r}, must be an instance of a dataclass")
         summary = (factory.__doc__ or "").strip().split("\n")[0]
         AGENTS[name] = AgentEntry(name, factory, config, summary, refuses, resources)
         return factory
@@ -87,9 +102,11 @@ def load(group: str) -> None:
     for entry in entry_points(group=group):
         try:
             entry.load()
-        except ImportError as problem:
+        except Exception as problem:
+            where = traceback.extract_tb(problem.__traceback__)[-1]
             raise UserError(
-                f"entry point {entry.name} = {entry.value} ({group}) cannot be imported: {problem}"
+                f"entry point {entry.name} = {entry.value} ({group}) cannot be imported: {problem} "
+                f"({Path(where.filename).name}:{where.lineno})"
             ) from None
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hjbbench.checkpoint import AGENT, Checkpoints, global_generators, set_global_generators
+from hjbbench import sources
+from hjbbench.checkpoint import Checkpoints, global_generators, set_global_generators
 from hjbbench.clock import RunClock, evaluation_points
 from hjbbench.errors import Diverged, Unwritable, UserError
 from hjbbench.lock import hold, release
@@ -71,7 +72,10 @@ class _Execution:
         self.diagnostics: list[dict[str, float]] = []
         self.clock: RunClock | None = None
         deciding = ("config_hash", "task_version", "versions", "git_revision")
-        self.checkpoints = Checkpoints(directory, {name: record[name] for name in deciding}, spec.checkpoint_every_s)
+        task, entry, _ = spec.resolve()
+        # the commit says nothing of edits since, nor of another package's agent or task
+        identity = {name: record[name] for name in deciding} | {"source": sources.digest(entry.factory, task.make)}
+        self.checkpoints = Checkpoints(directory, identity, spec.checkpoint_every_s)
 
     def train(self) -> None:
         import gymnasium as gym
@@ -97,7 +101,7 @@ class _Execution:
             raise RuntimeError(f"learn returned after {self.clock.n_steps} of {spec.n_steps} decisions")
         self.sweep_dt(task)
         if spec.keep_policy:
-            self.agent.save(self.directory / AGENT)
+            self.checkpoints.keep(self.agent)
 
     def evaluate(self, clock: RunClock) -> None:
         import numpy as np

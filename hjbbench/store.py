@@ -28,8 +28,11 @@ RECORD_FIELDS: dict[str, type | tuple[type, ...]] = {
     "targets": list, "reference": dict, "totals": dict, "peak_rss_mb": float, "versions": dict,
     "git_revision": (str, type(None)), "machine": dict, "started_at": str, "finished_at": (str, type(None)),
 }  # fmt: skip
-OPTIONAL_FIELDS: dict[str, tuple[type, ...]] = {"speed_gflops": (float, type(None))}
+OPTIONAL_FIELDS: dict[str, tuple[type, ...]] = {
+    "speed_gflops": (float, type(None)), "variant_of": (str, type(None)), "evaluation": (dict,),
+}  # fmt: skip
 """Fields that older runs lack."""
+NAMES = {float: "a finite number"}
 NESTED_FIELDS: dict[str, dict[str, type]] = {
     "budget": {"n_steps": int},
     "totals": {"n_steps": int, "t_env_s": float, "n_updates": int, "t_wall_s": float, "t_eval_s": float},
@@ -193,6 +196,10 @@ def read_record(path: Path) -> dict[str, Any]:
         _check_fields(path, record[name], fields, f"{name}.")
     targets = {f"targets[{k}]": target for k, target in enumerate(record["targets"])}
     _check_fields(path, targets, dict.fromkeys(targets, float))
+    if record["reference"]["reference"] == record["reference"]["random"]:
+        raise UserError(f"{path}: reference.reference equals reference.random, so no score is defined")
+    if not record["dt"] > 0:
+        raise UserError(f"{path}: dt is {record['dt']!r}, must be above 0")
     if record["status"] not in STATUSES:
         raise UserError(f"{path}: status is {record['status']!r}, must be one of {', '.join(STATUSES)}")
     if "sha256" in record and (
@@ -211,7 +218,9 @@ def _check_fields(path: Path, values: Mapping[str, Any], kinds: Mapping[str, Any
         allowed = expected if isinstance(expected, tuple) else (expected,)
         fits = isinstance(value, (*allowed, int) if float in allowed else allowed) and not isinstance(value, bool)
         if not fits or (isinstance(value, float) and not math.isfinite(value)):
-            raise UserError(f"{path}: field {where + field!r} is {value!r}, must be {allowed[0].__name__}")
+            raise UserError(
+                f"{path}: field {where + field!r} is {value!r}, must be {NAMES.get(allowed[0], allowed[0].__name__)}"
+            )
 
 
 def read_run(directory: Path) -> Run | None:

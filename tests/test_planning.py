@@ -83,10 +83,18 @@ def test_training_at_another_interval_takes_the_same_simulated_time():
         ('dt_factors = { "example/integrator" = 2 }', "dt_factors.example/integrator is 2, must be a list of numbers"),
         ('dt_factors = { "*" = [1, 0] }', r"dt_factors.\*\[1\] is 0, must be a positive number"),
         ('dt_factor = { "*" = "half" }', r"dt_factor.\* is 'half', must be a positive number"),
+        ('dt_factor = { "*" = inf }', r"dt_factor.\* is inf, must be a positive number"),
+        ('dt_factor = { "example/integratr" = 2 }', "dt_factor: unknown task 'example/integratr'; did you mean"),
+        (
+            'agent_seeds = { proportinal = "0-4" }',
+            "agent_seeds: unknown agent 'proportinal'; did you mean proportional",
+        ),
+        ('variants = { sac = { agent = "random" } }', "variants.sac has the name of a registered agent"),
+        ('variants = { "../up" = { agent = "random" } }', "variant '../up': must be a name of letters"),
         ("optional_tasks = [3]", "optional_tasks holds 3, must hold names"),
     ],
 )
-def test_wrong_intervals_and_tasks_are_refused_in_one_line(suite_file, line, message):
+def test_wrong_values_and_names_are_refused_in_one_line(suite_file, line, message):
     suite_file.write_text(suite_file.read_text() + line + "\n")
     with pytest.raises(UserError, match=message):
         load_suite(str(suite_file))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hjbbench import checkpoint
+from hjbbench import checkpoint, sources
 from hjbbench.environment import TrainingEnv
+from hjbbench.errors import Unwritable
 from hjbbench.registry import all_agents, all_tasks, get_agent, get_task
 from hjbbench.runner import execute
 from hjbbench.spec import RunSpec
@@ -164,6 +166,51 @@ def test_every_pair_a_kill_can_leave_is_usable(tmp_path: Path, monkeypatch: pyte
     assert checkpoint.Checkpoints(tmp_path, {"config_hash": "b"}, 0.0).load() is None
     (tmp_path / "checkpoint.json").write_text("{")
     assert checkpoint.Checkpoints(tmp_path, {"config_hash": "a"}, 0.0).load() is None
+
+
+def test_a_kept_policy_that_does_not_fit_on_the_disk_costs_nothing(tmp_path: Path) -> None:
+    class Counter:
+        def save(self, path: Path) -> None:
+            path.write_text("whole")
+
+    class Full:
+        def save(self, path: Path) -> None:
+            path.write_text("ha")
+            raise OSError(28, "No space left on device")
+
+    checkpoints = checkpoint.Checkpoints(tmp_path, {}, 0.0)
+    checkpoints.save(Counter(), {"n": 1})  # type: ignore[arg-type]
+    with pytest.raises(Unwritable, match="No space left"):
+        checkpoints.keep(Full())  # type: ignore[arg-type]
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0].read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.json", "checkpoint.pt"]
+    checkpoints.keep(Counter())  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_line_of_a_helper_changes_the_digest_of_an_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "edited_agents"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "mine.py").write_text("from edited_agents.gain import GAIN\n\n\ndef make():\n    return GAIN\n")
+    (package / "gain.py").write_text("GAIN = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    make = importlib.import_module("edited_agents.mine").make
+    before = sources.digest(make)
+    assert sources.digest(make) == before
+    (package / "gain.py").write_text("GAIN = 2\n")
+    assert sources.digest(make) != before
+
+
+def test_an_agent_edited_since_its_checkpoint_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of("sac")
+    with pytest.raises(Killed):
+        execute(spec, tmp_path, kill_at(46))
+    monkeypatch.setattr(sources, "digest", lambda *factories: "of the edited agent")
+    assert execute(spec, tmp_path) == "done"
+    assert read_record(tmp_path / "run.json")["resumed_at_steps"] == []
 
 
 def test_checkpoints_become_rarer_where_they_are_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 
@@ -52,7 +53,12 @@ BREAKAGES = {
     "not an object": (lambda text: "[1]", "format must be 1"),
     "missing field": (lambda text: text.replace('"targets"', '"tagrets"'), "'targets' is missing"),
     "wrong type": (lambda text: text.replace('"seed": 0', '"seed": "zero"'), "'seed' is 'zero', must be int"),
-    "speed in words": (lambda text: text.replace('"speed_gflops": null', '"speed_gflops": "high"'), "must be float"),
+    "speed in words": (
+        lambda text: text.replace('"speed_gflops": null', '"speed_gflops": "high"'),
+        "must be a finite number",
+    ),
+    "list for a name": (lambda text: text.replace('"variant_of": null', '"variant_of": ["x"]'), "must be str"),
+    "no time between decisions": (lambda text: re.sub(r'"dt": [0-9.]+', '"dt": 0.0', text), "dt is 0.0, must be"),
     "boolean for number": (lambda text: text.replace('"seed": 0', '"seed": true'), "'seed' is True"),
     "unknown status": (lambda text: text.replace('"interrupted"', '"fine"'), "must be one of done"),
     "binary": (lambda text: "\x00\x01", "not readable as JSON"),

@@ -285,6 +285,18 @@ def test_kept_policy_is_evaluated_at_other_rates(hjbbench, suite_file):
     assert "--dt: '0,1'" in bad.stderr
 
 
+def test_policies_that_cannot_be_brought_back_are_refused_in_one_line(hjbbench, suite_file):
+    hjbbench("run", str(suite_file), "--out", "out", "--seeds", "0", "--agents", "proportional", "--keep-policy")
+    run = Path("out/example/integrator/proportional/seed-00")
+    film = hjbbench("render", str(run))
+    assert (film.returncode, film.stderr.count("\n")) == (2, 1)
+    assert "example/integrator: its environment draws no picture" in film.stderr
+    (run / "checkpoint.pt").write_bytes(b"damaged")
+    result = hjbbench("evaluate", str(run), "--dt", "1")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "checkpoint.pt: proportional cannot load it" in result.stderr
+
+
 def test_list_shows_third_parties(hjbbench):
     found = json.loads(hjbbench("list", "--json").stdout)
     assert {"example/integrator", "oracle/oscillator"} <= {task["name"] for task in found["tasks"]}

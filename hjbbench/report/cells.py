@@ -220,8 +220,6 @@ def _check_numbers(run: Run) -> None:
     for field, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise UserError(f"{run.path / 'run.json'}: {field} is {value!r}, must be a finite number")
-    if numbers["reference.random"] == numbers["reference.reference"]:
-        raise UserError(f"{run.path / 'run.json'}: reference.reference equals reference.random, so no score is defined")
 
 
 def _check_table(run: Run, table: pd.DataFrame, steps: np.ndarray) -> None:
