@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hjbbench import evidence
+from hjbbench.alike import check_alike
 from hjbbench.claim import Claim
 from hjbbench.errors import UserError, unknown
 from hjbbench.evidence import TaskEvidence
@@ -52,9 +53,11 @@ class Verdict:
 def judge(claims: Sequence[Claim], runs: Sequence[Run]) -> list[Verdict]:
     """Judge all claims together, Holm's correction keeping the chance of any false decision at 1 - confidence.
 
-    Only ended runs count, failed ones included. Raises UserError for a name that neither the registry nor a run knows.
+    Only ended runs count, failed ones included. Raises UserError for a name that neither the registry nor a run knows,
+    and for runs that do not compare.
     """
     ended = [run for run in runs if run.record["status"] != "interrupted"]
+    check_alike(ended)
     _check_names(claims, ended)
     drafts = [_weigh(claim, ended) for claim in claims]
     adjusted = holm({verdict.name: p for verdict, p in drafts if p is not None})
@@ -125,28 +128,31 @@ def _weigh(claim: Claim, runs: Sequence[Run]) -> tuple[Verdict, float | None]:
         figures: dict[str, Any] = {"estimate": None, "ci_low": None, "ci_high": None}
         if says.reason is None:
             figures, _ = _bootstrap(claim, {task: says})
-        per_task.append(row | figures | {"reason": says.reason or "", "note": says.note})
+        note = "; ".join(filter(None, (says.note, says.caveat)))
+        per_task.append(row | figures | {"reason": says.reason or "", "note": note})
     counts = {
         "n_runs_agent": sum(len(own) for own, _, _ in found.values()),
         "n_runs_baseline": sum(len(other) for _, other, _ in found.values()),
     }
     blank = Verdict(claim.name, claim.text, "unmeasured", None, None, None, **counts, per_task=per_task, reason="",
                     demand=claim.demand)  # fmt: skip
-    if not measured:
-        reasons = sorted({f"{task}: {says.reason}" for task, (_, _, says) in found.items()})
+    if all(says.says_nothing for says in measured.values()):
+        reasons = sorted({f"{task}: {says.reason or says.note}" for task, (_, _, says) in found.items()})
         return replace(
             blank, reason="; ".join(reasons) or f"no runs on these tasks; {MIN_RUNS} seeds are needed to decide"
         ), None
     figures, samples = _bootstrap(claim, measured)
-    draft = replace(blank, verdict="undecided", **figures)
+    caveats = sorted({says.caveat for says in measured.values() if says.caveat})
+    draft = replace(blank, verdict="undecided", reason="; ".join(caveats), **figures)
     fewest = min(map(len, _groups(measured)))
     if fewest < MIN_RUNS:
         short = [f"{name} on {task}" for task, says in measured.items() for name, side in
                  ((claim.agent, says.agent), (claim.baseline, says.baseline)) if len(side) == fewest]  # fmt: skip
         have, lack = _count(fewest, "run"), _count(MIN_RUNS - fewest, "more seed")
         return replace(draft, reason=f"{have} on a side ({', '.join(short)}): {lack} needed to decide"), None
-    met = samples <= claim.demand if claim.kind == "value" else samples >= claim.demand
-    return draft, tail_probability((1 + min((~met).sum(), met.sum())) / (len(samples) + 1), fewest)
+    draw = np.isclose(samples, claim.demand, rtol=1e-9, atol=0.0)
+    less, more = ((side & ~draw).sum() + draw.sum() / 2 for side in (samples < claim.demand, samples > claim.demand))
+    return draft, tail_probability((1 + min(less, more)) / (len(samples) + 1), fewest)
 
 
 def _count(n: int, what: str) -> str:
@@ -195,6 +201,7 @@ def _decide(claim: Claim, draft: Verdict, own_p: float | None, adjusted: Mapping
         return draft
     unmeasured = [row["task"] for row in draft.per_task if row["reason"]]
     aside = f"; not measured on {', '.join(unmeasured)}" if unmeasured else ""
+    aside += f"; {draft.reason}" if draft.reason else ""
     p = adjusted[draft.name]
     if p > 1 - claim.confidence:
         more = _more_runs(own_p, (1 - claim.confidence) * own_p / p, draft)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hjbbench.alike import check_conditions
 from hjbbench.errors import UserError
 from hjbbench.evidence import final_mean, final_scores
 from hjbbench.metrics.convergence import hitting_time
@@ -20,11 +21,6 @@ FACTOR = 1.2
 SCORE_DROP = 0.05
 """The same for scores, which have a natural unit: the way from random to reference."""
 ALPHA = 0.05
-PROTOCOL = ("task_version", "dt", "horizon_s", "discount_rate", "budget", "targets", "evaluation")
-"""Fields of run.json in which two results must agree before they can be compared."""
-ANCHORS = ("random", "reference")
-NEEDED_RUNS = 4
-"""With fewer runs a side the exact test cannot reach 5 %, however different they are."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,15 @@ def compare(old: Sequence[Run], new: Sequence[Run]) -> list[Change]:
     if before.keys() != after.keys():
         task, agent = sorted(before.keys() ^ after.keys())[0]
         raise UserError(f"{agent} on {task} is in one of the two results only; compare like with like")
+    check_conditions([*old, *new])
     drafts = [_measure(key, before[key], after[key]) for key in sorted(before)]
     changes = {(c.task, c.agent, c.measure): c for cell in drafts for c in cell}
     names = {" ".join(key): key for key in changes}
     adjusted = holm({name: changes[key].p_worse for name, key in names.items()})
-    return [_judge(changes[key], adjusted[name], before[key[:2]], after[key[:2]]) for name, key in names.items()]
+    return [
+        _judge(changes[key], adjusted[name], len(changes), before[key[:2]], after[key[:2]])
+        for name, key in names.items()
+    ]
 
 
 def exit_code(changes: Sequence[Change]) -> int:
@@ -78,15 +78,6 @@ def _cells(runs: Sequence[Run]) -> Cells:
 
 def _measure(key: tuple[str, str], old: list[Run], new: list[Run]) -> list[Change]:
     first = old[0]
-    for run in (*old, *new):
-        for field in PROTOCOL:
-            if run.record.get(field) != first.record.get(field):
-                raise UserError(
-                    f"{run.path}: {field} is {run.record.get(field)!r}, but {first.record.get(field)!r} in {first.path}"
-                )
-        for anchor in ANCHORS:
-            if run.record["reference"][anchor] != first.record["reference"][anchor]:
-                raise UserError(f"{run.path}: reference.{anchor} differs from {first.path}")
     changes = []
     for name, measure in MEASURES.items():
         if name == PACE and why_times_differ([run.record for run in (*old, *new)]):
@@ -98,20 +89,21 @@ def _measure(key: tuple[str, str], old: list[Run], new: list[Run]) -> list[Chang
         limit = first.record["budget"]["n_steps"] if name == STEPS else math.inf
         before, after = (float(np.minimum(costs, limit).mean()) for costs in (costs_old, costs_new))
         matters = after - before > SCORE_DROP if name == SHORTFALL else after > FACTOR * before
-        enough = min(len(costs_old), len(costs_new)) >= NEEDED_RUNS
-        changes.append(Change(*key, name, before, after, matters, p, "unchanged" if enough else "undecided"))
+        changes.append(Change(*key, name, before, after, matters, p, "unchanged"))
     return changes
 
 
-def _judge(change: Change, p_worse: float, old: list[Run], new: list[Run]) -> Change:
+def _judge(change: Change, p_worse: float, n_changes: int, old: list[Run], new: list[Run]) -> Change:
     verdict = change.verdict
-    if verdict != "undecided":
-        if change.matters and p_worse <= ALPHA:
-            verdict = "regression"
-        elif change.measure == STEPS and FACTOR * change.new < change.old:
-            before = _steps_to_target(old)
-            if np.isfinite(before).all() and too_fast(_steps_to_target(new), before):
-                verdict = "suspicious"  # a mistake is likelier than that much progress
+    least_p = 1 / math.comb(len(old) + len(new), len(old))  # of the exact test, where every new run is the worse
+    if change.matters and p_worse <= ALPHA:
+        verdict = "regression"
+    elif least_p > ALPHA or (change.matters and n_changes * least_p > ALPHA):
+        verdict = "undecided"
+    elif change.measure == STEPS and FACTOR * change.new < change.old:
+        before = _steps_to_target(old)
+        if np.isfinite(before).all() and too_fast(_steps_to_target(new), before):
+            verdict = "suspicious"  # a mistake is likelier than that much progress
     return replace(change, p_worse=p_worse, verdict=verdict)
 
 

@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EQUAL_RETURN = 0.05
-"""Returns count as equal when one is not worse by more than this share of the way from random to reference."""
+"""Returns count as equal when they differ by no more than this share of the way from random to reference."""
 
 
 @dataclass(frozen=True)
 class TaskEvidence:
-    """One task's measurements: (n_runs,) for the agent and the baseline, or why there are none; a note to either."""
+    """One task's measurements: (n_runs,) for the agent and the baseline, or why there are none."""
 
     agent: np.ndarray = field(default_factory=lambda: np.empty(0))
     baseline: np.ndarray = field(default_factory=lambda: np.empty(0))
     reason: str | None = None
     note: str = ""
+    """What the numbers stand for."""
+    caveat: str = ""
+    """Why they do not quite compare."""
+    says_nothing: bool = False
+    """Whether no run on either side got anywhere: a draw beside other tasks, nothing where all are like that."""
 
 
 def final_mean(run: Run, evals: pd.DataFrame, column: str) -> float:
@@ -47,18 +52,21 @@ def final_scores(runs: Sequence[Run]) -> np.ndarray:
 
 
 def time_to_target(agent: Sequence[Run], baseline: Sequence[Run], axis: str, target: int) -> TaskEvidence:
-    """Cost to a target return, cut at the cost to which all runs that finished were followed.
+    """Cost to a target return, cut at the cost to which every baseline run that finished was followed.
 
-    A run that missed the target or failed counts with that whole cost. Where nobody on either side reached the target,
-    the runs say nothing about speed.
+    A run that missed the target within its budget of decisions, or failed, counts with that whole cost. Wall-clock
+    costs of a budget differ, and so the burden of proof is the agent's: were all cut where its own, cheaper runs end,
+    none of them could be slower than a baseline that needs more decisions than they were given.
     """
     targets = agent[0].record["targets"]
     if not -len(targets) <= target < len(targets):
         return TaskEvidence(reason=f"the task has {len(targets)} targets, no index {target}")
-    followed = [run.evals[axis].iloc[-1] for run in (*agent, *baseline) if run.record["status"] == "done"]
-    if not followed:
+    followed = [
+        [run.evals[axis].iloc[-1] for run in runs if run.record["status"] == "done"] for runs in (baseline, agent)
+    ]
+    if not any(followed):
         return TaskEvidence(reason="every run failed")
-    limit = float(min(followed))
+    limit = float(min(followed[0] or followed[1]))
     if limit <= 0:
         return TaskEvidence(reason=f"a run has no {axis}")
     sides = []
@@ -70,26 +78,27 @@ def time_to_target(agent: Sequence[Run], baseline: Sequence[Run], axis: str, tar
             hit = hitting_time(evals[axis], evals["return_mean"], targets[target]) if done else math.inf
             times.append(min(hit, limit))
         sides.append(np.array(times))
+    within = f"{targets[target]:g} within {limit:g} {axis}"
     if all((times >= limit).all() for times in sides):
-        return TaskEvidence(reason=f"no run reached {targets[target]:g} within {limit:g} {axis}")
+        return TaskEvidence(sides[0], sides[1], note=f"no run reached {within}: a draw", says_nothing=True)
     # An agent on target at its first evaluation has spent something; a cost of 0 (no update yet) has no ratio.
     smallest = min(times[times > 0].min(initial=limit) for times in sides)
     own, other = (f"{(times < limit).sum()} of {len(times)}" for times in sides)
-    note = f"{own} against {other} runs reached {targets[target]:g} within {limit:g} {axis}; the others count with that"
-    if axis == "t_wall_s" and (why := why_times_differ([run.record for run in (*agent, *baseline)])):
-        note += f"; {why}"
+    note = f"{own} against {other} runs reached {within}; the others count with that"
+    caveat = why_times_differ([run.record for run in (*agent, *baseline)]) if axis == "t_wall_s" else ""
     agent_times, baseline_times = (np.maximum(times, smallest) for times in sides)
-    return TaskEvidence(agent_times, baseline_times, note=note)
+    return TaskEvidence(agent_times, baseline_times, note=note, caveat=caveat)
 
 
 def roughness(agent: Sequence[Run], baseline: Sequence[Run], column: str) -> TaskEvidence:
-    """A smoothness column of finished runs, where the agent's return is not worse than the baseline's."""
+    """A smoothness column of finished runs, where the returns are equal: who has learned nothing is rough, or still."""
     behind = float(final_scores(baseline).mean() - final_scores(agent).mean())
-    if behind > EQUAL_RETURN:
-        return TaskEvidence(reason=f"the agent's score is {behind:.2f} lower: not an equal return")
+    if abs(behind) > EQUAL_RETURN:
+        side = "lower" if behind > 0 else "higher"
+        return TaskEvidence(reason=f"the agent's score is {abs(behind):.2f} {side}: not an equal return")
     own, other = (np.array([final_mean(run, run.evals, column) for run in runs]) for runs in (agent, baseline))
     own, other = own[np.isfinite(own)], other[np.isfinite(other)]
-    if not (len(own) and len(other) and (own > 0).all() and (other > 0).all()):
+    if not (own.sum() > 0 and other.sum() > 0):
         return TaskEvidence(reason=f"no finished run with a positive {column} on both sides")
     return TaskEvidence(own, other)
 

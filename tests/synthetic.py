@@ -60,7 +60,7 @@ def write_run(
     points = evaluation_points(BUDGET_STEPS, n_evals)[:n_evals_made]
     final = level + spread * rng.standard_normal()
     speed *= rng.lognormal(0.0, 0.1)
-    action_rate = (action_rate or 2 + 8 * abs(level)) * rng.lognormal(0.0, 0.2)
+    action_rate = (2 + 8 * abs(level) if action_rate is None else action_rate) * rng.lognormal(0.0, 0.2)
     rows = []
     for n_steps in points:
         share = 1 - math.exp(-speed * n_steps / BUDGET_STEPS)

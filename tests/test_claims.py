@@ -13,7 +13,7 @@ from hjbbench.claim import load_claims
 from hjbbench.claims import N_RESAMPLES, Verdict, _more_runs, exit_code, judge
 from hjbbench.errors import UserError
 from hjbbench.stats.bootstrap import tail_probability
-from hjbbench.store import read_runs, write_rows
+from hjbbench.store import read_run, read_runs, write_rows
 from tests.synthetic import write_run
 
 FASTER = """
@@ -82,7 +82,9 @@ def test_hours_of_unlike_speeds_carry_a_remark(tmp_path):
             write_run(tmp_path / "r", "made/up", agent, seed, speed=speed, speed_gflops=gflops)
     (in_hours,) = judge(claims(tmp_path, hours), read_runs(tmp_path / "r"))
     (in_steps,) = judge(claims(tmp_path, FASTER), read_runs(tmp_path / "r"))
-    assert in_hours.per_task[0]["note"].endswith("; the machine was between 40 and 80 GFLOP/s fast")
+    remark = "; the machine was between 40 and 80 GFLOP/s fast"
+    assert in_hours.per_task[0]["note"].endswith(remark)
+    assert in_hours.reason.endswith(remark)
     assert "GFLOP" not in in_steps.per_task[0]["note"]
 
 
@@ -131,12 +133,50 @@ def test_unmeasured_says_why(tmp_path):
     assert verdict.per_task[0]["n_runs_baseline"] == 0
 
 
-def test_a_task_nobody_solves_is_named_beside_the_verdict(tmp_path):
+def test_a_task_nobody_solves_is_a_draw_beside_others(tmp_path):
     two_agents(tmp_path / "r", 15.0, 3.0)
-    two_agents(tmp_path / "r", 15.0, 3.0, task="made/hard", level=0.1)
-    (verdict,) = judge(claims(tmp_path, FASTER), read_runs(tmp_path / "r"))
-    assert verdict.verdict == "holds"
-    assert "not measured on made/hard" in verdict.reason
+    two_agents(tmp_path / "hard", 15.0, 3.0, task="made/hard", level=0.1)
+    easy, hard = (read_runs(tmp_path / name) for name in ("r", "hard"))
+    made = claims(tmp_path, FASTER)
+    (alone,), (both,) = judge(made, easy), judge(made, easy + hard)
+    assert alone.verdict == "holds"
+    assert both.estimate == pytest.approx(alone.estimate**0.5)
+    draw, _ = both.per_task
+    assert (draw["task"], draw["estimate"]) == ("made/hard", 1.0)
+    assert draw["note"].startswith("no run reached -280 within")
+
+
+def test_hours_are_not_judged_where_the_cheaper_agent_ended(tmp_path):
+    """One run in eight arrives at all, but cheaply; the baseline's all arrive, after that agent's budget is spent."""
+    hours = FASTER.replace("1.667", "1.0") + 'axis = "t_wall_s"\n'
+    for seed in range(8):
+        for agent, level, pace in (("a", 1.0 if seed == 0 else 0.1, 1.0), ("b", 1.0, 10.0)):
+            folder = write_run(tmp_path / "r", "made/up", agent, seed, speed=10.0, level=level)
+            rows = read_run(folder).evals.to_dict("records")
+            slower = [row | {"t_wall_s": pace * row["t_wall_s"]} for row in rows]
+            write_rows(folder / "evals.csv", list(rows[0]), slower)
+    (verdict,) = judge(claims(tmp_path, hours), read_runs(tmp_path / "r"))
+    assert verdict.verdict == "refuted", verdict
+
+
+def test_a_draw_decides_nothing(tmp_path):
+    for seed in range(8):
+        for agent in ("a", "b"):
+            folder = write_run(tmp_path / "r", "made/up", agent, seed)
+            rows = read_run(folder).evals.to_dict("records")
+            write_rows(folder / "evals.csv", list(rows[0]), [row | {"action_rate_rms_per_s": 3.0} for row in rows])
+    (verdict,) = judge(claims(tmp_path, SMOOTHER.replace("2.0", "1.0")), read_runs(tmp_path / "r"))
+    assert (verdict.verdict, verdict.estimate) == ("undecided", pytest.approx(1.0))
+
+
+def test_runs_that_do_not_compare_are_refused(tmp_path):
+    two_agents(tmp_path / "r", 15.0, 3.0, n_seeds=2)
+    runs = read_runs(tmp_path / "r")
+    with pytest.raises(UserError, match="the same task, agent and seed"):
+        judge(claims(tmp_path, FASTER), [*runs, *runs])
+    two_agents(tmp_path / "other", 15.0, 3.0, n_seeds=1, dt=0.1)
+    with pytest.raises(UserError, match=r"dt is 0.1, but 0.05"):
+        judge(claims(tmp_path, FASTER), [*runs, *read_runs(tmp_path / "other")])
 
 
 SMOOTHER = """
@@ -157,12 +197,24 @@ def test_smoother_only_at_an_equal_return(tmp_path):
         write_run(tmp_path / "r", "made/up", "b", seed, action_rate=4.0)
         write_run(tmp_path / "worse", "made/up", "a", seed, action_rate=1.0, level=0.5)
         write_run(tmp_path / "worse", "made/up", "b", seed, action_rate=4.0)
+        write_run(tmp_path / "better", "made/up", "a", seed, action_rate=1.0)
+        write_run(tmp_path / "better", "made/up", "b", seed, action_rate=4.0, level=0.5)
     (verdict,) = judge(claims(tmp_path, SMOOTHER), read_runs(tmp_path / "r"))
     assert verdict.verdict == "holds"
     assert verdict.estimate == pytest.approx(4.0, rel=0.3)
-    (verdict,) = judge(claims(tmp_path, SMOOTHER), read_runs(tmp_path / "worse"))
-    assert verdict.verdict == "unmeasured"
-    assert "not an equal return" in verdict.reason
+    for name, side in (("worse", "lower"), ("better", "higher")):
+        (verdict,) = judge(claims(tmp_path, SMOOTHER), read_runs(tmp_path / name))
+        assert verdict.verdict == "unmeasured"
+        assert f"{side}: not an equal return" in verdict.reason
+
+
+def test_a_baseline_that_stands_still_now_and_then_is_the_smoother_one(tmp_path):
+    for seed in range(8):
+        write_run(tmp_path / "r", "made/up", "a", seed, action_rate=1.0)
+        write_run(tmp_path / "r", "made/up", "b", seed, action_rate=0.1 if seed else 0.0)
+    (verdict,) = judge(claims(tmp_path, SMOOTHER), read_runs(tmp_path / "r"))
+    assert verdict.verdict == "refuted", verdict
+    assert verdict.estimate < 0.2
 
 
 def test_a_claim_is_decided_beyond_its_one_sided_bounds(tmp_path):
@@ -185,12 +237,12 @@ def test_a_claim_is_decided_beyond_its_one_sided_bounds(tmp_path):
 def test_only_runs_that_are_evidence_count(tmp_path):
     for seed in range(6):
         lost = {"status": "diverged", "error": "nan"} if seed % 3 else {}
-        write_run(tmp_path / "r", "made/up", "a", seed, action_rate=1.0)
+        write_run(tmp_path / "r", "made/up", "a", seed, action_rate=1.0, **lost)
         write_run(tmp_path / "r", "made/up", "b", seed, action_rate=4.0, **lost)
     (verdict,) = judge(claims(tmp_path, SMOOTHER), read_runs(tmp_path / "r"))
     assert (verdict.verdict, verdict.n_runs_baseline) == ("undecided", 6)
     # finished ones, which alone have a smoothness
-    assert verdict.reason == "2 runs on a side (b on made/up): 3 more seeds needed to decide"
+    assert verdict.reason == "2 runs on a side (a on made/up, b on made/up): 3 more seeds needed to decide"
 
 
 def test_a_single_run_bounds_no_claim(tmp_path):

@@ -211,6 +211,19 @@ def test_power_of_the_comparison(ratio, n_runs, chance):
     assert measured == pytest.approx(chance, abs=0.03)  # two simulations of 2000 pairs
 
 
+def test_times_beyond_the_budget_count_in_the_spread():
+    """200 samples of three agents, of whose runs 42 %, 8 % and 1 % take longer than the budget."""
+    rng = seeded(0)
+    spreads, slowest = [], []
+    for _ in range(200):
+        times = np.array([[0.9], [0.5], [0.3]]) * rng.lognormal(0.0, 0.5, (3, 20))
+        medians, log_sd = power.fit_log_times([(np.where(row > 1.0, np.inf, row), 1.0) for row in times])
+        spreads.append(log_sd)
+        slowest.append(medians[0])
+    assert np.mean(spreads) == pytest.approx(0.5, abs=0.02)
+    assert np.median(slowest) == pytest.approx(0.9, abs=0.05)
+
+
 def test_minimum_detectable_ratio_has_the_power_asked_for():
     ratios = [power.minimum_detectable_ratio(n, 0.5, rng=seeded(0)) for n in (2, 3, 5, 10, 20)]
     assert ratios[0] == INF  # two runs a side can never reach 5 %

@@ -1,4 +1,8 @@
-"""How smooth a sequence of actions is, in physical units that do not depend on the sampling interval."""
+"""How smooth a sequence of actions is, in physical units, not per decision.
+
+Total variation per second does not depend on the control interval. The other figures do not for smooth actions; where
+actions jump, the RMS rate and jerk grow as the interval shrinks, so compare these at equal intervals only.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hjbbench.alike import check_alike
 from hjbbench.errors import UserError
 from hjbbench.metrics.convergence import area_under_curve, final_score, hitting_time
 from hjbbench.speed import why_times_differ
@@ -100,27 +101,19 @@ def collect(runs: Sequence[Run]) -> list[TaskCells]:
         UserError: a name that cannot be printed; two runs of the same task, agent and seed; runs of a task that are not
             alike; evaluations that do not fit the run.json. The message names the run's folder.
     """
-    seen: dict[tuple[str, str, int], Run] = {}
     tasks: dict[str, list[Run]] = {}
     for run in runs:
-        key = run.record["task"], run.record["agent"], run.record["seed"]
         for field in ("task", "agent"):
             if not run.record[field].isprintable():
                 raise UserError(f"{run.path / 'run.json'}: {field} is {run.record[field]!r}, must be printable text")
-        if key in seen:
-            raise UserError(f"{run.path}: the same task, agent and seed as {seen[key].path}; one of them must go")
-        seen[key] = run
         tasks.setdefault(run.record["task"], []).append(run)
+    check_alike(runs)
     return [_task_cells(name, tasks[name]) for name in sorted(tasks)]
 
 
 def _task_cells(name: str, runs: list[Run]) -> TaskCells:
     first = runs[0]
     _check_numbers(first)
-    for run in runs:
-        for (field, here), there in zip(_conditions(run).items(), _conditions(first).values(), strict=True):
-            if here != there:
-                raise UserError(f"{run.path}: {field} is {here!r}, but {there!r} in {first.path}; not comparable")
     tables = [run.evals for run in runs]
     steps = max((table["n_steps"].to_numpy() for table in tables), key=len)
     budget = first.record["budget"]["n_steps"]
@@ -129,13 +122,7 @@ def _task_cells(name: str, runs: list[Run]) -> TaskCells:
     by_agent: dict[str, list[int]] = {}
     for index, (run, table) in enumerate(zip(runs, tables, strict=True)):
         _check_table(run, table, steps)
-        of_agent = by_agent.setdefault(run.record["agent"], [])
-        of_agent.append(index)
-        if (here := run.record["config_hash"]) != (there := runs[of_agent[0]].record["config_hash"]):
-            raise UserError(
-                f"{run.path}: config_hash is {here!r}, but {there!r} in {runs[of_agent[0]].path}; "
-                "two configurations are two agents, and each needs a name of its own"
-            )
+        by_agent.setdefault(run.record["agent"], []).append(index)
     return TaskCells(
         name=name,
         record=first.record,
@@ -198,19 +185,6 @@ def _own_columns(tables: list[pd.DataFrame]) -> tuple[str, ...]:
             table.select_dtypes("number").columns[len(EVAL_COLUMNS) :].drop("success", errors="ignore")
         )
     return tuple(name for name in names if any(name in table and table[name].notna().any() for table in tables))
-
-
-def _conditions(run: Run) -> dict[str, Any]:
-    """What must be the same in all runs of a task for them to be compared, by field of run.json."""
-    record, protocol = run.record, run.record.get("evaluation") or {}
-    plain = ("task_version", "dt", "horizon_s", "discount_rate", "targets")
-    return {field: record[field] for field in plain} | {
-        "budget.n_steps": record["budget"].get("n_steps"),
-        "reference.random": record["reference"].get("random"),
-        "reference.reference": record["reference"].get("reference"),
-        "evaluation.n_evals": protocol.get("n_evals"),
-        "evaluation.n_episodes": protocol.get("n_episodes"),
-    }
 
 
 def _check_numbers(run: Run) -> None:

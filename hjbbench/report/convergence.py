@@ -12,7 +12,7 @@ from hjbbench.metrics.convergence import hitting_time
 from hjbbench.report.cells import Cell, TaskCells
 from hjbbench.report.standings import SEED
 from hjbbench.stats.bootstrap import Band, Interval, band_of_means
-from hjbbench.stats.power import minimum_detectable_ratio
+from hjbbench.stats.power import fit_log_times, minimum_detectable_ratio
 from hjbbench.stats.survival import ecdf_area, runtime_ecdf
 
 LEVELS = np.arange(1, 21) / 20
@@ -109,8 +109,8 @@ def over_cost(cell: Cell, axis: str, n_points: int = 60) -> tuple[np.ndarray, np
 def resolution(tasks: Sequence[TaskCells], agents: Iterable[str]) -> Resolution | None:
     """The smallest speed-up that the runs of these agents could show, from the measured spread of times to the target.
 
-    The spread is pooled over the agents and tasks where at least three runs reached the hardest target; None where
-    there is none, or all of them took the same time.
+    The spread is that of the agents and tasks where at least three runs reached the hardest target, of which the others
+    say that they take longer than the budget; None where there is none, or all of them took the same time.
     """
     compared = set(agents)
     cells = [
@@ -119,14 +119,11 @@ def resolution(tasks: Sequence[TaskCells], agents: Iterable[str]) -> Resolution 
         for agent, cell in task.agents.items()
         if agent in compared and len(cell.hit_steps)
     ]
-    reached = [(cell.hit_steps[np.isfinite(cell.hit_steps)], budget) for cell, budget in cells]
-    reached = [(hits, budget) for hits, budget in reached if len(hits) >= 3]
-    logs = [np.log(hits) for hits, _ in reached]
-    n_free = sum(len(log) - 1 for log in logs)
-    log_sd = math.sqrt(sum(len(log) * log.var() for log in logs) / n_free) if logs else 0.0
-    if not log_sd > 0:
+    reached = [(cell.hit_steps, budget) for cell, budget in cells if np.isfinite(cell.hit_steps).sum() >= 3]
+    if all(len(np.unique(times[np.isfinite(times)])) == 1 for times, _ in reached):
         return None
+    medians, log_sd = fit_log_times(reached)
     n_runs = min(len(cell.finished) for cell, _ in cells)
-    budget_ratio = float(np.median([budget / np.median(hits) for hits, budget in reached]))
+    budget_ratio = float(np.median([budget / median for (_, budget), median in zip(reached, medians, strict=True)]))
     rng = np.random.default_rng(SEED)
     return Resolution(n_runs, log_sd, minimum_detectable_ratio(n_runs, log_sd, rng=rng, budget_ratio=budget_ratio))

@@ -41,7 +41,9 @@ class Part:
         """What the two scores' intervals say of the change."""
         scores = (self.score, self.anytime)
         worse, better = any(s.high < 0 for s in scores), any(s.low > 0 for s in scores)
-        return "no difference shown" if worse == better else "worse" if worse else "better"
+        if worse and better:
+            return "mixed"
+        return "worse" if worse else "better" if better else "no difference shown"
 
 
 def parts(runs: Sequence[Run]) -> list[Part]:

@@ -20,7 +20,7 @@ MEANINGS = {
     "holds": "the runs show what was demanded",
     "refuted": "the runs show that less is true",
     "undecided": "these runs cannot tell",
-    "unmeasured": "there are no runs to judge by",
+    "unmeasured": "there is nothing to compare; the reason stands beside it",
 }
 QUANTITIES = {
     "faster": "cost of {baseline} over cost of {agent}",

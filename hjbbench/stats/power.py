@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hjbbench.errors import UserError
@@ -63,6 +65,40 @@ def minimum_detectable_ratio(
         else:
             shown = middle
     return float(np.exp(shown))
+
+
+def fit_log_times(cells: Sequence[tuple[np.ndarray, float]]) -> tuple[np.ndarray, float]:
+    """Medians and common spread of log-normal times that were followed up to a budget, by maximum likelihood.
+
+    Leaving out the runs that took longer would make times look short and alike. As the standard deviation of a sample
+    is, the spread is corrected for the medians that were fitted.
+
+    Args:
+        cells: of each agent and task the times (runs,), infinity for a run that took longer, and the budget. Every cell
+            has a finite time, and in one of them two differ.
+
+    Returns:
+        Median of every cell (cells,), and the standard deviation of the logarithm.
+    """
+    from scipy.optimize import minimize
+    from scipy.stats import norm
+
+    logs = [np.log(times[np.isfinite(times)]) for times, _ in cells]
+    n_longer = [len(times) - len(log) for (times, _), log in zip(cells, logs, strict=True)]
+    log_budgets = [np.log(budget) for _, budget in cells]
+
+    def surprise(parameters: np.ndarray) -> float:
+        *means, log_sd = parameters
+        sd = np.exp(log_sd)
+        return -sum(
+            norm.logpdf(log, mean, sd).sum() + longer * norm.logsf(log_budget, mean, sd)
+            for log, mean, longer, log_budget in zip(logs, means, n_longer, log_budgets, strict=True)
+        )
+
+    start_sd = np.sqrt(np.mean(np.concatenate([(log - log.mean()) ** 2 for log in logs])))
+    fit = minimize(surprise, [*(log.mean() for log in logs), np.log(start_sd)]).x
+    n_runs = sum(len(times) for times, _ in cells)
+    return np.exp(fit[:-1]), float(np.exp(fit[-1]) * np.sqrt(n_runs / (n_runs - len(cells))))
 
 
 def _log_times(n_runs: int, log_sd: float, rng: np.random.Generator, n_simulations: int) -> np.ndarray:

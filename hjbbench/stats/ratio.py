@@ -24,15 +24,15 @@ def mean_ratio(
     tasks are fixed and weigh alike, however many runs they have.
 
     Raises:
-        UserError: unlike tasks, a task without runs, or a value that is not positive and finite.
+        UserError: unlike tasks, a task without runs, a value that is negative or not finite, or none above 0.
     """
     if numerator.keys() != denominator.keys():
         raise UserError(f"tasks {sorted(numerator)} and {sorted(denominator)} must be the same")
     sides = [named_runs(side, "values") for side in (numerator, denominator)]
     for side in sides:
         for task, values in side.items():
-            if values.min() <= 0:
-                raise UserError(f"values of {task!r} hold {values.min():g}: a ratio needs positive ones")
+            if values.min() < 0 or not values.any():
+                raise UserError(f"values of {task!r} hold {values.min():g}: a ratio needs some above 0 and none below")
     (top, top_samples), (bottom, bottom_samples) = (_mean_log(side, rng, n_resamples) for side in sides)
     return float(np.exp(top - bottom)), np.exp(top_samples - bottom_samples)
 
@@ -52,5 +52,6 @@ def ratio_interval(
 
 
 def _mean_log(side: Mapping[str, np.ndarray], rng: np.random.Generator, n_resamples: int) -> tuple[float, np.ndarray]:
-    resampled = [np.log(resample(runs, rng, n_resamples).mean(axis=-1)) for runs in side.values()]
+    nothing = np.finfo(float).tiny  # of a resample of runs that are all 0
+    resampled = [np.log(np.maximum(resample(runs, rng, n_resamples).mean(axis=-1), nothing)) for runs in side.values()]
     return float(np.mean([np.log(runs.mean()) for runs in side.values()])), np.mean(resampled, axis=0)
