@@ -53,7 +53,8 @@ def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lamb
     except Exception as problem:
         where = traceback.extract_tb(problem.__traceback__)[-1]
         file = Path(where.filename).name
-        status, error = "error", f"{type(problem).__name__}: {problem} ({file}:{where.lineno})"
+        said = " ".join(str(problem).splitlines())
+        status, error = "error", f"{type(problem).__name__}: {said} ({file}:{where.lineno})"
         traceback.print_exc()
     run.finish(status, error)
     if status != "error":  # which may be the machine's: what a repetition can go on from stays
