@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -19,6 +21,12 @@ class Unwritable(UserError):
 
 class Diverged(RuntimeError):
     """A run left the finite numbers; it stays in the statistics as a failed run."""
+
+
+def told(problem: Exception) -> str:
+    """What an exception says and where it was raised, in one line: "x is wrong (mine.py:12)"."""
+    where = traceback.extract_tb(problem.__traceback__)[-1]
+    return f"{' '.join(str(problem).splitlines())} ({Path(where.filename).name}:{where.lineno})"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

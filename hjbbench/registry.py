@@ -6,15 +6,13 @@ import dataclasses
 import importlib
 import pkgutil
 import re
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
-from hjbbench.errors import UserError, unknown
+from hjbbench.errors import UserError, told, unknown
 from hjbbench.protocol import Agent, Task
 
 
@@ -103,10 +101,8 @@ def load(group: str) -> None:
         try:
             entry.load()
         except Exception as problem:
-            where = traceback.extract_tb(problem.__traceback__)[-1]
             raise UserError(
-                f"entry point {entry.name} = {entry.value} ({group}) cannot be imported: {problem} "
-                f"({Path(where.filename).name}:{where.lineno})"
+                f"entry point {entry.name} = {entry.value} ({group}) cannot be imported: {told(problem)}"
             ) from None
 
 

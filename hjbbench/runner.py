@@ -15,7 +15,7 @@ from typing import Any
 from hjbbench import sources
 from hjbbench.checkpoint import Checkpoints, global_generators, set_global_generators
 from hjbbench.clock import RunClock, evaluation_points
-from hjbbench.errors import Diverged, Unwritable, UserError
+from hjbbench.errors import Diverged, Unwritable, UserError, told
 from hjbbench.lock import hold, release
 from hjbbench.protocol import Task
 from hjbbench.record import close_record, new_record
@@ -51,10 +51,7 @@ def execute(spec: RunSpec, directory: Path, emit: Callable[[Event], None] = lamb
     except Unwritable:
         raise
     except Exception as problem:
-        where = traceback.extract_tb(problem.__traceback__)[-1]
-        file = Path(where.filename).name
-        said = " ".join(str(problem).splitlines())
-        status, error = "error", f"{type(problem).__name__}: {said} ({file}:{where.lineno})"
+        status, error = "error", f"{type(problem).__name__}: {told(problem)}"
         traceback.print_exc()
     run.finish(status, error)
     if status != "error":  # which may be the machine's: what a repetition can go on from stays
@@ -73,9 +70,11 @@ class _Execution:
         self.diagnostics: list[dict[str, float]] = []
         self.clock: RunClock | None = None
         deciding = ("config_hash", "task_version", "versions", "git_revision")
-        task, entry, _ = spec.resolve()
+        self.task, self.entry, self.config = spec.resolve()
         # the commit says nothing of edits since, nor of another package's agent or task
-        identity = {name: record[name] for name in deciding} | {"source": sources.digest(entry.factory, task.make)}
+        identity = {name: record[name] for name in deciding} | {
+            "source": sources.digest(self.entry.factory, self.task.make)
+        }
         self.checkpoints = Checkpoints(directory, identity, spec.checkpoint_every_s)
 
     def train(self) -> None:
@@ -84,15 +83,14 @@ class _Execution:
         from hjbbench.environment import TrainingEnv
         from hjbbench.evaluation import Evaluator
 
-        spec = self.spec
-        task, entry, config = spec.resolve()
+        spec, task = self.spec, self.task
         seed = derive_seed(task.name, spec.seed, "training")
         self.env = TrainingEnv(task.make(dt=task.dt), task.dt, seed, spec.n_steps)
         if not isinstance(self.env.action_space, gym.spaces.Box):
             raise UserError(f"{task.name}: action space is {self.env.action_space}, must be a Box")
         self.evaluator = Evaluator(task, spec.n_eval_episodes, spec.seed)
         self.columns = (*EVAL_COLUMNS, *task.own_columns)
-        self.agent = entry.factory(task, self.env, config, derive_seed(task.name, spec.seed, "agent"))
+        self.agent = self.entry.factory(task, self.env, self.config, derive_seed(task.name, spec.seed, "agent"))
         points = evaluation_points(spec.n_steps, spec.n_evals)
         self.clock = RunClock(spec.n_steps, points, self.evaluate, self.diagnostics.append, task.dt, self.checkpoint)
         if found := self.checkpoints.load():

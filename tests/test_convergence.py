@@ -214,11 +214,11 @@ def test_rmst_ratio_is_bounded_by_repeated_runs_only():
     assert (single.low, single.high) == (-INF, INF)
 
 
-def test_rmst_ratio_refuses_unlike_tasks_and_hits_that_are_all_free():
+def test_rmst_ratio_refuses_unlike_tasks_and_free_hits():
     with pytest.raises(UserError, match="must be the same"):
         survival.rmst_ratio({"a": [1]}, {"b": [1]}, {"a": 2}, rng=seeded(0))
     with pytest.raises(UserError, match="'a' hold 0"):
-        survival.rmst_ratio({"a": [1, 2]}, {"a": [0, 0]}, {"a": 2}, rng=seeded(0))
+        survival.rmst_ratio({"a": [1, 2]}, {"a": [0, 1]}, {"a": 2}, rng=seeded(0))
 
 
 def test_runtime_ecdf_keeps_misses_in_the_denominator():

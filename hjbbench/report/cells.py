@@ -22,15 +22,6 @@ COST_AXES = ("n_updates", "t_wall_s")
 """Costs that differ between agents at the same decision; decisions and simulated seconds are the task's."""
 MEASURED_BY_SOME = ("success_rate", "value_error_rel_l2")
 """Columns every evals.csv has and only some tasks fill."""
-NUMBERS = (
-    ("budget", "n_steps"),
-    ("reference", "random"),
-    ("reference", "reference"),
-    ("totals", "n_steps"),
-    ("totals", "n_updates"),
-    ("totals", "t_wall_s"),
-)
-"""Nested fields of run.json that the report computes with."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +104,6 @@ def collect(runs: Sequence[Run]) -> list[TaskCells]:
 
 def _task_cells(name: str, runs: list[Run]) -> TaskCells:
     first = runs[0]
-    _check_numbers(first)
     tables = [run.evals for run in runs]
     steps = max((table["n_steps"].to_numpy() for table in tables), key=len)
     budget = first.record["budget"]["n_steps"]
@@ -187,18 +177,8 @@ def _own_columns(tables: list[pd.DataFrame]) -> tuple[str, ...]:
     return tuple(name for name in names if any(name in table and table[name].notna().any() for table in tables))
 
 
-def _check_numbers(run: Run) -> None:
-    record = run.record
-    numbers = {f"{field}.{key}": record[field].get(key) for field, key in NUMBERS}
-    numbers |= {f"targets[{i}]": target for i, target in enumerate(record["targets"])}
-    for field, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise UserError(f"{run.path / 'run.json'}: {field} is {value!r}, must be a finite number")
-
-
 def _check_table(run: Run, table: pd.DataFrame, steps: np.ndarray) -> None:
     path = run.path / "evals.csv"
-    _check_numbers(run)
     for column in ("return_mean", *COST_AXES):
         if not np.isfinite(table[column]).all():
             raise UserError(f"{path}: column {column} must hold finite numbers only")

@@ -154,7 +154,7 @@ def rmst_ratio(
         rng, n_resamples, confidence: as in ``stratified_interval``.
 
     Raises:
-        UserError: unlike tasks, or a task whose times are all 0 (a ratio needs a cost; see also ``success_rate``).
+        UserError: unlike tasks, or a time of 0 (a ratio needs a cost; see also ``success_rate``).
     """
     if not baseline.keys() == agent.keys() == budget.keys():
         raise UserError(f"tasks {sorted(baseline)}, {sorted(agent)} and budgets {sorted(budget)} must be the same")
@@ -165,6 +165,8 @@ def rmst_ratio(
         }
         for side in (baseline, agent)
     ]
+    if free := [task for side in sides for task, times in side.items() if not times.min() > 0]:
+        raise UserError(f"times of {free[0]!r} hold 0: a ratio needs a cost")
     return ratio_interval(*sides, rng=rng, n_resamples=n_resamples, confidence=confidence)
 
 
