@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hjbbench.alike import check_conditions
+from hjbbench.alike import check_alike, check_conditions
 from hjbbench.errors import UserError
 from hjbbench.evidence import final_mean, final_scores
 from hjbbench.metrics.convergence import hitting_time
@@ -44,7 +44,12 @@ Cells = dict[tuple[str, str], list[Run]]
 
 
 def compare(old: Sequence[Run], new: Sequence[Run]) -> list[Change]:
-    """Compare every agent on every task; raises UserError naming the field in which the two are unlike."""
+    """Compare every agent on every task.
+
+    Raises UserError naming the field in which runs are unlike, or the run that one of the two has twice.
+    """
+    check_alike(old)
+    check_alike(new)
     before, after = _cells(old), _cells(new)
     if before.keys() != after.keys():
         task, agent = sorted(before.keys() ^ after.keys())[0]

@@ -95,6 +95,14 @@ def test_other_sets_and_anchors_are_refused(tmp_path):
         compare(old, [])
 
 
+def test_a_run_that_one_side_has_twice_is_refused(tmp_path):
+    old = results(tmp_path / "old")
+    new = results(tmp_path / "new", first_seed=20)
+    new += results(tmp_path / "copy", n_seeds=1, first_seed=20)
+    with pytest.raises(UserError, match="the same task, agent and seed as"):
+        compare(old, new)
+
+
 def test_wall_clock_is_compared_on_one_machine_at_one_speed_only(tmp_path):
     old = results(tmp_path / "old", n_seeds=4)
     same = compare(old, results(tmp_path / "same", n_seeds=4))
