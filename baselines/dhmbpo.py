@@ -20,6 +20,7 @@ from baselines.homoscedastic import HomoscedasticEnsemble
 from baselines.networks import SquashedGaussian
 from baselines.off_policy import OffPolicyAgent
 from baselines.settings import check
+from baselines.soft_actor_critic import Penalty
 from baselines.value_expansion import BoundedCritic, expand, rollout
 from baselines.warmup import STEPS
 from hjbbench.adam import Adam
@@ -36,8 +37,10 @@ class DhmbpoConfig:
     The original trains model and policy in blocks of one episode on a GPU: at least 700 model batches of 2048 per 1000
     decisions, which would take this model 0.1 s per decision on one core. Here model and policy learn after every
     decision, the model from smaller batches of data that are never an episode old.
-    Two details differ: no updates of the critics alone follow the model's (the original makes 250 per 1000 decisions),
-    and the policy's spread is an exponential, as SAC's, instead of a softplus.
+    What else differs: no updates of the critics alone follow the model's (the original makes 250 per 1000 decisions);
+    the optimisers never start anew (the original's do after every block); no data are held out to end the model's
+    training early; a distribution rollout is one batch, where the original adds batches until 5120 states are alive,
+    the same number where nothing ends early; the policy's spread is an exponential, as SAC's, instead of a softplus.
     """
 
     warmup_steps: int = STEPS
@@ -72,7 +75,7 @@ class DhmbpoConfig:
     """Decisions between two looks at the data's statistics."""
 
     def __post_init__(self) -> None:
-        check(self, zero=("reward_quantile",))
+        check(self, zero=("reward_quantile", "caps_temporal", "caps_spatial", "caps_noise"))
         if self.batch_size % self.members:
             raise UserError(f"batch_size is {self.batch_size}, must be a multiple of members, {self.members}")
         if self.critics < 2:
@@ -116,12 +119,17 @@ class Dhmbpo(OffPolicyAgent):
         self._policy_optimizer = Adam([*self.policy.parameters(), self.log_temperature], config.learning_rate)
         self._critic_optimizer = Adam(self.critic.online.parameters(), config.learning_rate)
         self._step_gradients = self._gradient_step
+        self.penalty = self._penalty()
         self.starts: list[Tensor] = []
         self.n_updates = 0
         self.seconds = {"model": 0.0, "starts": 0.0, "updates": 0.0}
 
     def fuse(self) -> None:
         self._step_gradients = compiled(self._gradient_step)
+
+    def _penalty(self) -> Penalty | None:
+        """What is added to the policy's loss."""
+        return None
 
     @property
     def networks(self) -> nn.Module:
@@ -226,6 +234,9 @@ class Dhmbpo(OffPolicyAgent):
         value = expand(entropy_rewards, self.critic(last).mean(0) - bonus[-1], path.alive, discount)
         entropy = -path.log_prob[0].detach().mean()
         loss = self.log_temperature.exp() * (entropy + self.action_dim) - value.mean()
+        if self.penalty is not None:
+            here, there = (self.model.standardise(states.detach()) for states in path.obs[:2])
+            loss = loss + self.penalty(self.policy, here, there)
         self._policy_optimizer.step(torch.autograd.grad(loss, self._policy_optimizer.parameters))
         return entropy, value.detach().mean()
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import gymnasium as gym
-
-from baselines.caps import Caps
+from baselines.caps import NOISE, caps
 from baselines.mbpo import RESOURCES, Mbpo, MbpoConfig
 from baselines.soft_actor_critic import Penalty
-from hjbbench.protocol import Task
 from hjbbench.registry import agent
 
 
@@ -17,18 +14,17 @@ from hjbbench.registry import agent
 class MbpoCapsConfig(MbpoConfig):
     """MBPO's settings and the weights published for SAC with CAPS; s' is the model's on imagined transitions."""
 
-    caps_temporal: float = Caps.temporal
-    caps_spatial: float = Caps.spatial
-    caps_noise: float = Caps.noise
+    caps_temporal: float | None = None
+    """None: as published for the task."""
+    caps_spatial: float | None = None
+    caps_noise: float = NOISE
 
 
 @agent("mbpo-caps", config=MbpoCapsConfig(), resources=lambda config: RESOURCES)
 class MbpoCaps(Mbpo):
     """MBPO with the CAPS penalty on action changes, so that smoothness is compared between agents that try."""
 
-    def __init__(self, task: Task, env: gym.Env, config: MbpoCapsConfig, seed: int) -> None:
-        self.caps = Caps(config.caps_temporal, config.caps_spatial, config.caps_noise)
-        super().__init__(task, env, config, seed)
+    config: MbpoCapsConfig
 
     def _penalty(self) -> Penalty:
-        return self.caps
+        return caps(self.task, self.config.caps_temporal, self.config.caps_spatial, self.config.caps_noise)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import gymnasium as gym
 
-from baselines.caps import Caps
+from baselines.caps import NOISE, caps
 from baselines.settings import check
 from baselines.soft_actor_critic import FIRST_TEMPERATURE, LEARNING_RATE, TAU, SoftActorCritic, SoftActorCriticConfig
 from baselines.soft_agent import SoftActorCriticAgent
@@ -26,9 +26,10 @@ class SacCapsConfig:
     tau: float = TAU
     batch_size: int = 256
     first_temperature: float = FIRST_TEMPERATURE
-    caps_temporal: float = Caps.temporal
-    caps_spatial: float = Caps.spatial
-    caps_noise: float = Caps.noise
+    caps_temporal: float | None = None
+    """None: as published for the task."""
+    caps_spatial: float | None = None
+    caps_noise: float = NOISE
 
     def __post_init__(self) -> None:
         check(self, zero=("caps_temporal", "caps_spatial", "caps_noise"))
@@ -51,5 +52,5 @@ class SacCaps(SoftActorCriticAgent):
                 config.tau,
                 first_temperature=config.first_temperature,
             ),
-            Caps(config.caps_temporal, config.caps_spatial, config.caps_noise),
+            caps(task, config.caps_temporal, config.caps_spatial, config.caps_noise),
         )

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from baselines import dhmbpo
+from baselines.caps import Caps
 from baselines.homoscedastic import HomoscedasticEnsemble
 from baselines.networks import EnsembleMLP, drop
 from baselines.replay import Batch
@@ -27,8 +29,8 @@ SMALL = {
 }
 
 
-def build(task_name: str = "locomotion/hopper", seed: int = 1, budget: int = 60, **changes):
-    task, entry = get_task(task_name), get_agent("dhmbpo")
+def build(task_name: str = "locomotion/hopper", seed: int = 1, budget: int = 60, name: str = "dhmbpo", **changes):
+    task, entry = get_task(task_name), get_agent(name)
     env = TrainingEnv(task.make(), task.dt, seed, budget)
     agent = entry.factory(task, env, dataclasses.replace(entry.config, **(SMALL | changes)), seed)
     return agent, env, RunClock(budget, (), lambda c: None, lambda row: None, task.dt)
@@ -138,16 +140,59 @@ def test_start_states_are_alive_and_the_newest_are_kept():
     assert (agent.start_pool[:, 0] > 0.7).all()
 
 
-def test_fused_update_is_the_plain_one(as_one_graph):
-    plain, env, _ = build(horizon=2)
+def started(**changes):
+    """An agent with twenty transitions, a calibrated model and start states."""
+    agent, env, _ = build(**changes)
     obs, _ = env.reset()
     for _ in range(20):
         action = env.action_space.sample()
         next_obs, reward, terminated, *_ = env.step(action)
-        plain.replay.append(obs, action, next_obs, float(reward), bool(terminated))
+        agent.replay.append(obs, action, next_obs, float(reward), bool(terminated))
         obs = env.reset()[0] if terminated else next_obs
-    plain.model.calibrate(plain.replay.all)
-    plain._choose_starts()
+    agent.model.calibrate(agent.replay.all)
+    agent._choose_starts()
+    return agent
+
+
+def test_critics_learn_values_of_given_first_actions(monkeypatch):
+    """Their target has the entropy of every action but the first, the policy's value that of all."""
+    paths, expanded = [], []
+    monkeypatch.setattr(dhmbpo, "rollout", lambda *args: paths.append(rollout(*args)) or paths[-1])
+    monkeypatch.setattr(dhmbpo, "expand", lambda *args: expanded.append(args) or expand(*args))
+    agent = started(horizon=3, temperature=0.5)
+    monkeypatch.setattr(agent.critic, "target_value", lambda x: torch.full((len(x),), 2.0))
+    agent._update()
+    path, (target, value) = paths[-1], expanded
+    bonus = -0.5 * path.log_prob
+    torch.testing.assert_close(target[0], torch.stack([path.reward[0], *(path.reward[1:] + bonus[1:-1])]))
+    torch.testing.assert_close(target[1], 2.0 + bonus[-1])
+    torch.testing.assert_close(value[0], path.reward + bonus[:-1])
+
+
+@pytest.mark.parametrize(("log_std", "sign"), [(0.0, -1.0), (-15.0, 1.0)])
+def test_temperature_falls_while_the_policy_is_more_random_than_it_should_be(log_std, sign):
+    agent = started()
+    agent.policy.net.layers[-1].bias.data[..., agent.action_dim :] = log_std
+    before = agent.log_temperature.item()
+    agent._update()
+    assert sign * (agent.log_temperature.item() - before) > 0
+
+
+def test_caps_smooths_the_policy():
+    def roughness(name):
+        weights = {"caps_temporal": 0.0, "caps_spatial": 1e4} if name == "dhmbpo-caps" else {}
+        agent = started(name=name, learning_rate=1e-2, **weights)
+        for _ in range(40):
+            agent._update()
+        torch.manual_seed(0)
+        obs = torch.randn(100, agent.obs_dim)
+        return Caps(0.0, 1.0)(agent.policy, obs, obs).item()
+
+    assert roughness("dhmbpo-caps") < 0.5 * roughness("dhmbpo")
+
+
+def test_fused_update_is_the_plain_one(as_one_graph):
+    plain = started(horizon=2)
     fused, *_ = build(horizon=2)
     fused.load_state_dict(plain.state_dict())
     fused.fuse()

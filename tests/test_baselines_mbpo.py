@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.caps import Caps
 from baselines.ensemble import LEAST_STEPS, PATIENCE, GaussianEnsemble
 from baselines.mbpo import ORIGINAL, Original
 from hjbbench.clock import RunClock
@@ -105,6 +106,8 @@ def test_settings_are_the_originals_for_its_robots_and_documented_for_others():
         for name in ("hopper", "inverted-pendulum")
     ]
     assert warmups == [1000, 500]
+    gusty = build(task_name="locomotion/hopper-gusty", warmup_steps=None)[0]
+    assert gusty.original == ORIGINAL["hopper"]
     pendulum, *_ = build(task_name="control/pendulum")
     assert pendulum.original == Original()
     assert (pendulum.updates_per_step, pendulum.learner.config.target_entropy) == (20, -0.5)
@@ -160,6 +163,6 @@ def test_batches_mix_real_and_imagined_transitions():
 
 
 def test_caps_reaches_the_policy_loss():
-    agent, *_ = build("mbpo-caps")
-    assert agent.learner.penalty == agent.caps
+    assert build("mbpo-caps")[0].learner.penalty == Caps(0.1, 0.5, 0.2)
+    assert build("mbpo-caps", "control/pendulum", caps_spatial=2.0)[0].learner.penalty == Caps(1.0, 2.0, 0.2)
     assert build("mbpo")[0].learner.penalty is None

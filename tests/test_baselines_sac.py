@@ -142,6 +142,27 @@ def test_fused_update_is_the_plain_one():
         assert not torch.equal(other, start)
 
 
+def test_target_is_the_soft_bellman_equations():
+    """r + gamma (1 - terminated) (min Q'(s', a') - temperature log pi(a'|s')), written out."""
+    torch.manual_seed(0)
+    learner = SoftActorCritic(OBS, ACTION, SoftActorCriticConfig(0.9, -2.0, (8, 8)))
+    batch, action, log_prob = transitions(32), torch.rand(64, ACTION), torch.linspace(-3, 1, 64)
+    assert 0 < batch.terminated.sum() < 32
+    with torch.no_grad():
+        first, second = learner.targets(torch.cat([batch.next_obs, action[32:]], dim=1)).squeeze(2)
+        soft_value = torch.minimum(first, second) - 0.3 * log_prob[32:]
+        target = learner.target(batch, action, log_prob, torch.tensor(0.3))
+    torch.testing.assert_close(target, batch.reward + 0.9 * (1 - batch.terminated) * soft_value)
+
+
+@pytest.mark.parametrize(("target_entropy", "sign"), [(-10.0, -1.0), (10.0, 1.0)])
+def test_temperature_falls_while_the_policy_is_more_random_than_it_should_be(target_entropy, sign):
+    torch.manual_seed(0)
+    learner = SoftActorCritic(OBS, ACTION, SoftActorCriticConfig(0.9, target_entropy, (8, 8), first_temperature=0.5))
+    learner.update(transitions(32))
+    assert sign * (learner.log_temperature.item() - math.log(0.5)) > 0
+
+
 def test_caps_of_a_linear_policy():
     """pi(s) = tanh(w s) with small w is w s: temporal and spatial terms in closed form."""
     policy = SquashedGaussian(1, 1, ())
