@@ -74,6 +74,14 @@ def test_suite_runs_then_has_nothing_left_to_do(hjbbench, suite_file, tmp_path):
     assert tree(tmp_path / "out") == broken
 
 
+def test_what_was_not_asked_for_is_missing_all_the_same(hjbbench, suite_file):
+    assert hjbbench("run", str(suite_file), "--out", "out", "--agents", "random", "--seeds", "1-2").returncode == 0
+    state = json.loads(hjbbench("status", "out", "--json").stdout)
+    assert state["counts"] == {"done": 2, "missing": 3}
+    again = hjbbench("run", str(suite_file), "--out", "out", "--agents", "random", "--seeds", "1-2")
+    assert "2 runs, 2 finished before, 0 to do" in again.stdout
+
+
 SLOW = """
 [variants.slow]
 agent = "proportional"
