@@ -30,9 +30,10 @@ ORPHAN_S = 10.0
 def pending(specs: Sequence[RunSpec], root: Path, replace: bool, retry_failed: bool) -> list[RunSpec]:
     """The runs of a plan that have no result in the folder yet.
 
-    A failed run is a result. Raises UserError when a finished run has another configuration (unless ``replace``) and
-    for a broken file; nothing is overwritten by these.
+    A failed run is a result. Raises UserError when a finished run has another configuration (unless ``replace``), when
+    the folder is another suite's, and for a broken file; nothing is overwritten by these.
     """
+    _check_suite(specs, root)
     todo, unlike = [], []
     for spec in specs:
         run = read_run(run_path(root, spec.task, spec.agent, spec.seed))
@@ -49,6 +50,14 @@ def pending(specs: Sequence[RunSpec], root: Path, replace: bool, retry_failed: b
         more = f" (and {len(unlike) - 1} more)" if len(unlike) > 1 else ""
         raise UserError(f"{unlike[0]}{more}; choose another --out, or --replace what is there")
     return todo
+
+
+def _check_suite(specs: Sequence[RunSpec], root: Path) -> None:
+    """Keep suites apart: a folder that holds runs of two cannot be reported."""
+    there = {run.record["suite"] for run in read_runs(root)}
+    for wanted in {spec.suite for spec in specs}:
+        if others := sorted(there - {wanted}):
+            raise UserError(f"--out: {root} holds runs of suite {others[0]!r}; suite {wanted!r} needs another folder")
 
 
 def _left_alone(directory: Path) -> bool:

@@ -15,6 +15,7 @@ import pytest
 
 from hjbbench.lock import hold, is_held
 from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, frame, read_record, read_runs
+from tests.synthetic import write_run
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -80,6 +81,15 @@ def test_what_was_not_asked_for_is_missing_all_the_same(hjbbench, suite_file):
     assert state["counts"] == {"done": 2, "missing": 3}
     again = hjbbench("run", str(suite_file), "--out", "out", "--agents", "random", "--seeds", "1-2")
     assert "2 runs, 2 finished before, 0 to do" in again.stdout
+
+
+def test_a_folder_of_another_suite_is_refused_before_anything_runs(hjbbench, suite_file, tmp_path):
+    write_run(tmp_path / "out", "test/walk", "agent-a", 0)
+    before = tree(tmp_path / "out")
+    result = hjbbench("run", str(suite_file), "--out", "out", "--replace")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "--out: out holds runs of suite 'synthetic'; suite 'example' needs another folder" in result.stderr
+    assert tree(tmp_path / "out") == before
 
 
 SLOW = """
