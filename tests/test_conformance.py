@@ -105,6 +105,7 @@ def test_agent(name, tmp_path):
 
     if name != "random":  # whose policy is its generator
         agent.save(tmp_path / "policy.pt")
+        torch.load(tmp_path / "policy.pt", weights_only=True)
         fresh = entry.factory(task, env, entry.config, 99)
         fresh.load(tmp_path / "policy.pt")
         np.testing.assert_array_equal(fresh.act(obs), agent.act(obs))
