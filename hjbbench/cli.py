@@ -71,7 +71,7 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="agent.setting=value, in JSON or plain text; repeatable.")
     ] = None,
-    keep_policy: Annotated[bool, typer.Option("--keep-policy", help="Keep checkpoint.pt of finished runs.")] = False,
+    keep_policy: Annotated[bool, typer.Option("--keep-policy", help="Keep checkpoint.pt of runs made now.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also repeat errors and timeouts.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite runs of another configuration.")] = False,
 ) -> None:

@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from hjbbench.lock import hold, is_held
 from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, frame, read_record, read_runs
@@ -309,10 +311,16 @@ def test_policies_that_cannot_be_brought_back_are_refused_in_one_line(hjbbench, 
     film = hjbbench("render", str(run))
     assert (film.returncode, film.stderr.count("\n")) == (2, 1)
     assert "example/integrator: its environment draws no picture" in film.stderr
-    (run / "checkpoint.pt").write_bytes(b"damaged")
-    result = hjbbench("evaluate", str(run), "--dt", "1")
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "checkpoint.pt: proportional cannot load it" in result.stderr
+    for damage, cause in ((np.zeros(3), "Unsupported global"), ({}, "KeyError: 'rng' (proportional.py:")):
+        torch.save(damage, run / "checkpoint.pt")
+        result = hjbbench("evaluate", str(run), "--dt", "1")
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+        assert "checkpoint.pt: proportional cannot load it: " in result.stderr
+        assert cause in result.stderr
+        assert "\x1b" not in result.stderr
+    (run / "checkpoint.pt").unlink()
+    none = hjbbench("evaluate", str(run))
+    assert "no policy was kept; run it with --keep-policy and another --out" in none.stderr
 
 
 def test_list_shows_third_parties(hjbbench):
