@@ -12,6 +12,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+import gymnasium
+
 from hjbbench.errors import UserError, told, unknown
 from hjbbench.protocol import Agent, Task
 
@@ -55,11 +57,17 @@ def check_name(kind: str, name: str, parts: int = 1) -> None:
 
 
 def add_task(task: Task) -> Task:
-    """Register a task under its own name; a name is taken once."""
+    """Register a task under its own name, which is taken once, and with Gymnasium as "hjbbench/<family>-<name>"."""
     check_name("task", task.name, parts=2)
     if task.name in TASKS:
         raise UserError(f"task {task.name!r} is registered twice")
     TASKS[task.name] = task
+    gymnasium.register(
+        id=f"hjbbench/{task.name.replace('/', '-')}-v{task.version}",
+        entry_point=task.make,  # has its own time limit
+        order_enforce=False,
+        disable_env_checker=True,
+    )
     return task
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -62,6 +63,9 @@ def test_task(name):
     with pytest.raises(UserError, match="dt"):
         task.make(dt=-1.0)
     env.close()
+    registered = gymnasium.make(f"hjbbench/{name.replace('/', '-')}-v{task.version}")
+    assert registered.observation_space == env.observation_space
+    registered.close()
 
 
 @pytest.mark.parametrize("name", TASKS)
