@@ -76,11 +76,12 @@ def agent(
     config: Any,
     refuses: Callable[[Task], str | None] = lambda task: None,
     resources: Callable[[Any], Resources] = AgentEntry.resources,
+    summary: str | None = None,
 ) -> Callable:
     """Register the decorated class (or function) as the agent ``name``, configured by the dataclass ``config``.
 
-    ``refuses(task)`` is the reason it cannot run on a task, or None; ``resources(config)`` is what a run takes. The
-    first line of its docstring is its summary in ``hjbbench list``.
+    ``refuses(task)`` is the reason it cannot run on a task, or None; ``resources(config)`` is what a run takes.
+    ``summary`` is its line in ``hjbbench list``, the first one of its docstring unless given.
     """
 
     def register(factory: Callable[..., Agent]) -> Callable[..., Agent]:
@@ -89,8 +90,8 @@ def agent(
             raise UserError(f"agent {name!r} is registered twice")
         if not dataclasses.is_dataclass(config) or isinstance(config, type):
             raise UserError(f"agent {name!r}: config is {config!r}, must be an instance of a dataclass")
-        summary = (factory.__doc__ or "").strip().split("\n")[0]
-        AGENTS[name] = AgentEntry(name, factory, config, summary, refuses, resources)
+        line = summary or (factory.__doc__ or "").strip().split("\n")[0]
+        AGENTS[name] = AgentEntry(name, factory, config, line, refuses, resources)
         return factory
 
     return register

@@ -327,4 +327,6 @@ def test_list_shows_third_parties(hjbbench):
     found = json.loads(hjbbench("list", "--json").stdout)
     assert {"example/integrator", "oracle/oscillator"} <= {task["name"] for task in found["tasks"]}
     assert {"proportional", "sac"} <= {agent["name"] for agent in found["agents"]}
+    summaries = [agent["summary"] for agent in found["agents"]]
+    assert len(set(summaries)) == len(summaries)
     assert "quick" in {suite["name"] for suite in found["suites"]}
