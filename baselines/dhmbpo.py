@@ -98,7 +98,12 @@ def undiscounted(task: Task) -> str | None:
     return None
 
 
-@agent("dhmbpo-lite", config=DhmbpoLiteConfig(), refuses=undiscounted)
+@agent(
+    "dhmbpo-lite",
+    config=DhmbpoLiteConfig(),
+    refuses=undiscounted,
+    summary="DHMBPO for a small machine: narrower networks and three critics, the rest as published.",
+)
 @agent("dhmbpo", config=DhmbpoConfig(), refuses=undiscounted)
 class Dhmbpo(OffPolicyAgent):
     """DHMBPO: an actor-critic that differentiates through short rollouts of a learned ensemble."""

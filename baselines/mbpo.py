@@ -101,7 +101,12 @@ BLOCK = 5000
 RESOURCES = Resources(memory_mb=8000)
 
 
-@agent("mbpo-lite", config=MbpoLiteConfig(), resources=lambda config: RESOURCES)
+@agent(
+    "mbpo-lite",
+    config=MbpoLiteConfig(),
+    resources=lambda config: RESOURCES,
+    summary="MBPO for a small machine: five updates per decision, the rest as the original.",
+)
 @agent("mbpo", config=MbpoConfig(), resources=lambda config: RESOURCES)
 class Mbpo(SoftActorCriticAgent):
     """MBPO: soft actor-critic on short rollouts of a learned ensemble, many updates per decision."""

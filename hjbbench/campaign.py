@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from hjbbench.errors import UserError
 from hjbbench.lock import hold, is_held, release
+from hjbbench.planning import load_suite, plan, suite_names
 from hjbbench.registry import get_task
 from hjbbench.spec import RunSpec
 from hjbbench.store import Run, read_run, read_runs, run_path, write_json
@@ -27,9 +30,10 @@ ORPHAN_S = 10.0
 def pending(specs: Sequence[RunSpec], root: Path, replace: bool, retry_failed: bool) -> list[RunSpec]:
     """The runs of a plan that have no result in the folder yet.
 
-    A failed run is a result. Raises UserError when a finished run has another configuration (unless ``replace``) and
-    for a broken file; nothing is overwritten by these.
+    A failed run is a result. Raises UserError when a finished run has another configuration (unless ``replace``), when
+    the folder is another suite's, and for a broken file; nothing is overwritten by these.
     """
+    _check_suite(specs, root)
     todo, unlike = [], []
     for spec in specs:
         run = read_run(run_path(root, spec.task, spec.agent, spec.seed))
@@ -46,6 +50,14 @@ def pending(specs: Sequence[RunSpec], root: Path, replace: bool, retry_failed: b
         more = f" (and {len(unlike) - 1} more)" if len(unlike) > 1 else ""
         raise UserError(f"{unlike[0]}{more}; choose another --out, or --replace what is there")
     return todo
+
+
+def _check_suite(specs: Sequence[RunSpec], root: Path) -> None:
+    """Keep suites apart: a folder that holds runs of two cannot be reported."""
+    there = {run.record["suite"] for run in read_runs(root)}
+    for wanted in {spec.suite for spec in specs}:
+        if others := sorted(there - {wanted}):
+            raise UserError(f"--out: {root} holds runs of suite {others[0]!r}; suite {wanted!r} needs another folder")
 
 
 def _left_alone(directory: Path) -> bool:
@@ -98,7 +110,7 @@ def _check_writable(root: Path) -> None:
 
 
 def save_plan(specs: Sequence[RunSpec], root: Path) -> None:
-    """Remember which runs belong in the folder, together with those of earlier calls."""
+    """Remember which runs of a suite file belong in the folder, together with those of earlier calls."""
     cells = {_key(cell): cell for cell in read_plan(root)}
     for spec in specs:
         cell = {"task": spec.task, "agent": spec.agent, "seed": spec.seed, "n_steps": spec.n_steps}
@@ -107,7 +119,7 @@ def save_plan(specs: Sequence[RunSpec], root: Path) -> None:
 
 
 def read_plan(root: Path) -> list[dict[str, Any]]:
-    """The cells planned so far; empty where no plan was saved."""
+    """The cells of suite files planned so far; empty where no plan was saved."""
     path = root / PLAN
     if not path.exists():
         return []
@@ -120,6 +132,25 @@ def read_plan(root: Path) -> list[dict[str, Any]]:
     except (ValueError, TypeError, KeyError) as problem:
         raise UserError(f"{path}: not a plan ({problem!r})") from None
     return cells
+
+
+def _planned(runs: Sequence[Run], root: Path) -> dict[tuple[str, str, int], int]:
+    """Decisions of every run that belongs in the folder, by its cell.
+
+    A shipped suite is known in full by its name, an optional task of it once that has been begun; what belongs to a
+    suite file stands in the folder's plan, and whatever is there belongs there.
+    """
+    suites = {run.record["suite"] for run in runs}
+    shipped = suites.intersection(suite_names())
+    cells = {}
+    if not suites or suites - shipped:
+        cells = {_key(cell): cell["n_steps"] for cell in read_plan(root)}
+    tasks = sorted({run.record["task"] for run in runs})
+    for suite in map(load_suite, shipped):
+        begun = [task for task in tasks if any(fnmatch(task, glob) for glob in suite.optional_tasks)]
+        specs, _ = plan(dataclasses.replace(suite, tasks=[*suite.tasks, *begun]))
+        cells |= {(spec.task, spec.agent, spec.seed): spec.n_steps for spec in specs}
+    return cells | {_key(run.record): run.record["budget"]["n_steps"] for run in runs}
 
 
 def _key(cell: dict[str, Any]) -> tuple[str, str, int]:
@@ -139,14 +170,12 @@ class Status:
 
 
 def status(root: Path) -> Status:
-    """Compare the folder's runs with its plan; raises UserError for a missing folder or a broken file."""
-    runs: dict[tuple[str, str, int], Run] = {_key(run.record): run for run in read_runs(root)}
-    cells = {_key(cell): cell for cell in read_plan(root)}
-    for key, found in runs.items():
-        cells.setdefault(key, {"n_steps": found.record["budget"]["n_steps"]})
+    """Compare the folder's runs with what belongs there; raises UserError for a missing folder or a broken file."""
+    found = read_runs(root)
+    runs: dict[tuple[str, str, int], Run] = {_key(run.record): run for run in found}
     report = Status()
-    left_s, pace = 0.0, _seconds_per_step(list(runs.values()))
-    for key, cell in cells.items():
+    left_s, pace = 0.0, _seconds_per_step(found)
+    for key, n_steps in _planned(found, root).items():
         label = f"{key[0]} {key[1]} seed {key[2]}"
         run = runs.get(key)
         state = "missing" if run is None else run.record["status"]
@@ -160,7 +189,7 @@ def status(root: Path) -> Status:
         elif state != "done" and run is not None:
             report.failed.append({"run": label, "status": state, "error": run.record["error"] or ""})
         if state in ("missing", "interrupted", "running") and pace:
-            left_s += cell["n_steps"] * pace.get(key[1], median(pace.values()))
+            left_s += n_steps * pace.get(key[1], median(pace.values()))
     if pace or not (report.missing or report.running):
         report.left_h = left_s / 3600
     return report

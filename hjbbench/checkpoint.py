@@ -7,6 +7,7 @@ import json
 import os
 import random
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hjbbench.store import write_atomic, writing
 AGENT, STATE = "checkpoint.pt", "checkpoint.json"
 COST_SHARE = 0.01
 """Most of a run's time that checkpoints may take; where one is slow they become rarer."""
+PLAIN = "tensors, numbers, text, lists and dicts"
 
 
 class Checkpoints:
@@ -30,6 +32,8 @@ class Checkpoints:
         self._new = directory / f"{AGENT}.tmp"
         self._identity, self._every_s = identity, every_s
         self._next = time.monotonic() + every_s
+        self._readable = False
+        """Whether a file of this agent's has been read back."""
 
     @property
     def due(self) -> bool:
@@ -62,6 +66,9 @@ class Checkpoints:
                 if "PytorchStreamWriter" in str(problem):  # torch's own word for a write that failed
                     raise OSError("no space left, or a failing disk") from problem
                 raise
+            if not self._readable:  # once: an agent's files are alike, and reading takes time
+                _check_readable(self._new)
+                self._readable = True
 
     def load(self) -> tuple[Path, dict[str, Any]] | None:
         """The agent's file and the harness's state; None where there is nothing that this run can go on from."""
@@ -80,6 +87,20 @@ class Checkpoints:
         """Delete the checkpoint, but for the agent's file of a policy that is kept."""
         for path in (self._state, self._new, *([] if keep_policy else [self._agent])):
             path.unlink(missing_ok=True)
+
+
+def _check_readable(path: Path) -> None:
+    """Refuse an agent's file that cannot be loaded: found on resumption only, it would have cost the whole run."""
+    import torch
+
+    try:
+        # mapped into memory where the format allows: what is in the tensors does not matter, and may be large
+        torch.load(path, weights_only=True, map_location="cpu", mmap=zipfile.is_zipfile(path))
+    except OSError:
+        raise
+    except Exception as problem:
+        path.unlink()
+        raise TypeError(f"save() must write what torch.load(weights_only=True) reads: {PLAIN}") from problem
 
 
 def _digest(path: Path) -> str:

@@ -71,7 +71,7 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="agent.setting=value, in JSON or plain text; repeatable.")
     ] = None,
-    keep_policy: Annotated[bool, typer.Option("--keep-policy", help="Keep checkpoint.pt of finished runs.")] = False,
+    keep_policy: Annotated[bool, typer.Option("--keep-policy", help="Keep checkpoint.pt of runs made now.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also repeat errors and timeouts.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite runs of another configuration.")] = False,
 ) -> None:
@@ -90,11 +90,15 @@ def run(
     chosen = planning.load_suite(suite)
     overrides = parse_settings(settings or [])
     specs, left_out = planning.plan(chosen, tasks, agents, seeds, steps, overrides, keep_policy)
+    belonging = None
+    if chosen.name not in planning.suite_names():  # else its name says what belongs in the folder
+        belonging, _ = planning.plan(chosen, n_steps=steps, overrides=overrides)
     root = out or Path("results") / chosen.name
     console = Console()
     with campaign.at_work(root):
         todo = campaign.pending(specs, root, replace, retry_failed)
-        campaign.save_plan(specs, root)
+        if belonging is not None:
+            campaign.save_plan([*belonging, *specs], root)
         for reason in left_out:
             console.print(f"left out: {reason}", style="dim", markup=False, soft_wrap=True)
         console.print(

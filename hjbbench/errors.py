@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,7 +27,8 @@ class Diverged(RuntimeError):
 def told(problem: Exception) -> str:
     """What an exception says and where it was raised, in one line: "x is wrong (mine.py:12)"."""
     where = traceback.extract_tb(problem.__traceback__)[-1]
-    return f"{' '.join(str(problem).splitlines())} ({Path(where.filename).name}:{where.lineno})"
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(problem))  # torch prints in bold
+    return f"{' '.join(plain.splitlines())} ({Path(where.filename).name}:{where.lineno})"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

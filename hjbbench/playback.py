@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from hjbbench.errors import UserError
+from hjbbench.errors import UserError, told
 from hjbbench.evaluation import at_intervals
 from hjbbench.protocol import Agent, Task
 from hjbbench.registry import get_agent, get_task
@@ -26,7 +26,7 @@ def restore(directory: Path) -> tuple[Task, Agent, dict[str, Any]]:
         raise UserError(f"{directory}: no run here (run.json is missing)")
     checkpoint = directory / "checkpoint.pt"
     if not checkpoint.exists():
-        raise UserError(f"{directory}: no policy was kept; run the suite again with --keep-policy")
+        raise UserError(f"{directory}: no policy was kept; run it with --keep-policy and another --out")
     record = run.record
     task = dataclasses.replace(get_task(record["task"]), dt=record["dt"])
     entry = get_agent(record.get("variant_of") or record["agent"])
@@ -34,7 +34,8 @@ def restore(directory: Path) -> tuple[Task, Agent, dict[str, Any]]:
     try:
         agent.load(checkpoint)
     except Exception as problem:  # whatever a damaged file, or one of other code, makes of an agent
-        raise UserError(f"{checkpoint}: {record['agent']} cannot load it ({problem!r:.200})") from None
+        cause = f"{type(problem).__name__}: {told(problem)}"
+        raise UserError(f"{checkpoint}: {record['agent']} cannot load it: {cause}") from None
     return task, agent, record
 
 

@@ -12,6 +12,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+import gymnasium
+
 from hjbbench.errors import UserError, told, unknown
 from hjbbench.protocol import Agent, Task
 
@@ -55,11 +57,17 @@ def check_name(kind: str, name: str, parts: int = 1) -> None:
 
 
 def add_task(task: Task) -> Task:
-    """Register a task under its own name; a name is taken once."""
+    """Register a task under its own name, which is taken once, and with Gymnasium as "hjbbench/<family>-<name>"."""
     check_name("task", task.name, parts=2)
     if task.name in TASKS:
         raise UserError(f"task {task.name!r} is registered twice")
     TASKS[task.name] = task
+    gymnasium.register(
+        id=f"hjbbench/{task.name.replace('/', '-')}-v{task.version}",
+        entry_point=task.make,  # has its own time limit
+        order_enforce=False,
+        disable_env_checker=True,
+    )
     return task
 
 
@@ -68,11 +76,12 @@ def agent(
     config: Any,
     refuses: Callable[[Task], str | None] = lambda task: None,
     resources: Callable[[Any], Resources] = AgentEntry.resources,
+    summary: str | None = None,
 ) -> Callable:
     """Register the decorated class (or function) as the agent ``name``, configured by the dataclass ``config``.
 
-    ``refuses(task)`` is the reason it cannot run on a task, or None; ``resources(config)`` is what a run takes. The
-    first line of its docstring is its summary in ``hjbbench list``.
+    ``refuses(task)`` is the reason it cannot run on a task, or None; ``resources(config)`` is what a run takes.
+    ``summary`` is its line in ``hjbbench list``, the first one of its docstring unless given.
     """
 
     def register(factory: Callable[..., Agent]) -> Callable[..., Agent]:
@@ -81,8 +90,8 @@ def agent(
             raise UserError(f"agent {name!r} is registered twice")
         if not dataclasses.is_dataclass(config) or isinstance(config, type):
             raise UserError(f"agent {name!r}: config is {config!r}, must be an instance of a dataclass")
-        summary = (factory.__doc__ or "").strip().split("\n")[0]
-        AGENTS[name] = AgentEntry(name, factory, config, summary, refuses, resources)
+        line = summary or (factory.__doc__ or "").strip().split("\n")[0]
+        AGENTS[name] = AgentEntry(name, factory, config, line, refuses, resources)
         return factory
 
     return register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -81,6 +82,9 @@ def test_task(name):
     with pytest.raises(UserError, match="dt"):
         task.make(dt=-1.0)
     env.close()
+    registered = gymnasium.make(f"hjbbench/{name.replace('/', '-')}-v{task.version}")
+    assert registered.observation_space == env.observation_space
+    registered.close()
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -128,6 +132,7 @@ def test_agent(name, tmp_path):
 
     if name != "random":  # whose policy is its generator
         agent.save(tmp_path / "policy.pt")
+        torch.load(tmp_path / "policy.pt", weights_only=True)
         fresh = entry.factory(task, env, config, 99)
         fresh.load(tmp_path / "policy.pt")
         np.testing.assert_array_equal(fresh.act(obs), agent.act(obs))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hjbbench import checkpoint, sources
 from hjbbench.environment import TrainingEnv
@@ -127,12 +128,12 @@ def test_checkpoint_in_the_middle_of_an_episode_is_refused() -> None:
 def test_every_pair_a_kill_can_leave_is_usable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Counter:
         def save(self, path: Path) -> None:
-            path.write_text(str(state["n"]))
+            torch.save(str(state["n"]), path)
 
     def stored() -> tuple[str, int]:
         found = checkpoint.Checkpoints(tmp_path, {"config_hash": "a"}, 0.0).load()
         assert found is not None
-        return found[0].read_text(), found[1]["n"]
+        return torch.load(found[0], weights_only=True), found[1]["n"]
 
     checkpoints = checkpoint.Checkpoints(tmp_path, {"config_hash": "a"}, 0.0)
     state = {"n": 1}
@@ -171,7 +172,7 @@ def test_every_pair_a_kill_can_leave_is_usable(tmp_path: Path, monkeypatch: pyte
 def test_a_kept_policy_that_does_not_fit_on_the_disk_costs_nothing(tmp_path: Path) -> None:
     class Counter:
         def save(self, path: Path) -> None:
-            path.write_text("whole")
+            torch.save("whole", path)
 
     class Full:
         def save(self, path: Path) -> None:
@@ -184,10 +185,36 @@ def test_a_kept_policy_that_does_not_fit_on_the_disk_costs_nothing(tmp_path: Pat
         checkpoints.keep(Full())  # type: ignore[arg-type]
     found = checkpoints.load()
     assert found is not None
-    assert found[0].read_text() == "whole"
+    assert torch.load(found[0], weights_only=True) == "whole"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.json", "checkpoint.pt"]
     checkpoints.keep(Counter())  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("write", [lambda path: torch.save({"x": np.zeros(3)}, path), lambda path: path.touch()])
+def test_a_state_that_cannot_be_loaded_ends_the_run_at_its_first_checkpoint(tmp_path: Path, monkeypatch, write) -> None:
+    entry = get_agent("proportional")
+    monkeypatch.setattr(entry.factory, "save", lambda self, path: write(path))
+    assert execute(spec_of("proportional", 600), tmp_path) == "error"
+    record = read_record(tmp_path / "run.json")
+    expected = "save() must write what torch.load(weights_only=True) reads: tensors, numbers, text, lists and dicts"
+    assert expected in record["error"]
+    assert record["totals"]["n_steps"] < 600
+    assert not list(tmp_path.glob("checkpoint*"))
+
+
+def test_a_state_is_read_back_once_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(checkpoint, "_check_readable", read.append)
+
+    class Counter:
+        def save(self, path: Path) -> None:
+            torch.save({}, path)
+
+    checkpoints = checkpoint.Checkpoints(tmp_path, {}, 0.0)
+    for n in range(3):
+        checkpoints.save(Counter(), {"n": n})  # type: ignore[arg-type]
+    assert len(read) == 1
 
 
 def test_a_line_of_a_helper_changes_the_digest_of_an_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +243,7 @@ def test_an_agent_edited_since_its_checkpoint_starts_over(tmp_path: Path, monkey
 def test_checkpoints_become_rarer_where_they_are_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow:
         def save(self, path: Path) -> None:
-            path.write_text("")
+            torch.save({}, path)
             now[0] += 3.0
 
     now = [0.0]

@@ -11,10 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from hjbbench.lock import hold, is_held
 from hjbbench.store import EPISODE_COLUMNS, EVAL_COLUMNS, frame, read_record, read_runs
+from tests.synthetic import write_run
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -72,6 +75,23 @@ def test_suite_runs_then_has_nothing_left_to_do(hjbbench, suite_file, tmp_path):
         assert "seed-00/run.json" in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
     assert tree(tmp_path / "out") == broken
+
+
+def test_what_was_not_asked_for_is_missing_all_the_same(hjbbench, suite_file):
+    assert hjbbench("run", str(suite_file), "--out", "out", "--agents", "random", "--seeds", "1-2").returncode == 0
+    state = json.loads(hjbbench("status", "out", "--json").stdout)
+    assert state["counts"] == {"done": 2, "missing": 3}
+    again = hjbbench("run", str(suite_file), "--out", "out", "--agents", "random", "--seeds", "1-2")
+    assert "2 runs, 2 finished before, 0 to do" in again.stdout
+
+
+def test_a_folder_of_another_suite_is_refused_before_anything_runs(hjbbench, suite_file, tmp_path):
+    write_run(tmp_path / "out", "test/walk", "agent-a", 0)
+    before = tree(tmp_path / "out")
+    result = hjbbench("run", str(suite_file), "--out", "out", "--replace")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "--out: out holds runs of suite 'synthetic'; suite 'example' needs another folder" in result.stderr
+    assert tree(tmp_path / "out") == before
 
 
 SLOW = """
@@ -291,14 +311,22 @@ def test_policies_that_cannot_be_brought_back_are_refused_in_one_line(hjbbench, 
     film = hjbbench("render", str(run))
     assert (film.returncode, film.stderr.count("\n")) == (2, 1)
     assert "example/integrator: its environment draws no picture" in film.stderr
-    (run / "checkpoint.pt").write_bytes(b"damaged")
-    result = hjbbench("evaluate", str(run), "--dt", "1")
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "checkpoint.pt: proportional cannot load it" in result.stderr
+    for damage, cause in ((np.zeros(3), "Unsupported global"), ({}, "KeyError: 'rng' (proportional.py:")):
+        torch.save(damage, run / "checkpoint.pt")
+        result = hjbbench("evaluate", str(run), "--dt", "1")
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+        assert "checkpoint.pt: proportional cannot load it: " in result.stderr
+        assert cause in result.stderr
+        assert "\x1b" not in result.stderr
+    (run / "checkpoint.pt").unlink()
+    none = hjbbench("evaluate", str(run))
+    assert "no policy was kept; run it with --keep-policy and another --out" in none.stderr
 
 
 def test_list_shows_third_parties(hjbbench):
     found = json.loads(hjbbench("list", "--json").stdout)
     assert {"example/integrator", "oracle/oscillator"} <= {task["name"] for task in found["tasks"]}
     assert {"proportional", "sac"} <= {agent["name"] for agent in found["agents"]}
+    summaries = [agent["summary"] for agent in found["agents"]]
+    assert len(set(summaries)) == len(summaries)
     assert "quick" in {suite["name"] for suite in found["suites"]}
