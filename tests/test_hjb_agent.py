@@ -132,6 +132,19 @@ def test_equal_seeds_are_bitwise_equal_and_others_are_not() -> None:
     assert not torch.equal(weights(one)[0], weights(other)[0])
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"critic": "advantage", "residual": "diffusion", "flow": "pinn", "smoothness": "rate+champ"}],
+    ids=["default", "others"],
+)
+def test_every_tensor_is_made_on_the_agents_own_device(settings: dict[str, Any]) -> None:
+    """With "meta" as the default device, an agent on the CPU is as one on a GPU: what names no device is out of place."""
+    with torch.device("meta"):
+        agent, _ = trained(110, config=dataclasses.replace(SMALL, **settings))
+        assert np.isfinite(agent.value(np.zeros((3, 2)))).all()
+    assert all(tensor.device == agent.rng.device for tensor in weights(agent))
+
+
 def test_fused_updates_are_the_plain_ones(
     as_one_graph: list[torch.fx.GraphModule], monkeypatch: pytest.MonkeyPatch
 ) -> None:

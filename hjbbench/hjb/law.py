@@ -47,9 +47,9 @@ class GeneratorLaw:
         device, members, n_in = rng.device, config.generator_members, obs_dim + action_dim + 1
         self.standardise = Standardiser(obs_dim, device)
         self.cost = QuadraticForm(obs_dim + action_dim, device)
-        self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng, skip=True).to(device)
+        self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng, skip=True)
         self.linear = LinearMap(members, n_in, obs_dim, device)
-        self.scale_net = Ensemble(1, n_in, obs_dim + 1, config.width, 2, rng, zero_output=True).to(device)
+        self.scale_net = Ensemble(1, n_in, obs_dim + 1, config.width, 2, rng, zero_output=True)
         self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
         self.exits = Exits(terminated, device)
         with torch.no_grad():

@@ -39,10 +39,9 @@ class Critic:
         def net(n_in: int) -> Ensemble:
             return Ensemble(config.critics, n_in, 1, config.width, 2, rng, layer_norm=True, zero_output=True)
 
-        nets = {"q": net(obs_dim + action_dim)}
+        self.nets = {"q": net(obs_dim + action_dim)}
         if config.critic == "advantage":
-            nets = {"v": net(obs_dim), "a": net(obs_dim + action_dim)}
-        self.nets = {name: one.to(rng.device) for name, one in nets.items()}
+            self.nets = {"v": net(obs_dim), "a": net(obs_dim + action_dim)}
         self.target_nets = {name: copy.deepcopy(one).requires_grad_(False) for name, one in self.nets.items()}
         self.optimiser = Adam([p for one in self.nets.values() for p in one.parameters()], config.critic_lr)
         self.reward_low = torch.zeros((), device=rng.device)
