@@ -162,10 +162,18 @@ def test_rescaling_keeps_every_value() -> None:
     torch.testing.assert_close(critic.value(state, None), before)
 
 
-def test_q_is_v_at_the_policys_own_action() -> None:
-    critic = flow_on(KnownOU()).critic
-    state, action = torch.randn(20, 1), torch.rand(20, 1)
-    torch.testing.assert_close(critic.q(state, action, action), critic.value(state, None))
+@torch.no_grad()
+def test_q_is_v_at_the_policys_own_action_and_of_order_dt_from_it_elsewhere() -> None:
+    state, action, rates = torch.randn(20, 1), torch.rand(20, 1), []
+    for dt in (0.05, 0.0125):
+        critic = flow_on(KnownOU(dt)).critic
+        for net in critic.nets.values():
+            net.weights[-1].normal_(generator=torch.Generator().manual_seed(2))
+        value = critic.value(state, None)
+        torch.testing.assert_close(critic.q(state, action, action), value)
+        rates.append((critic.q(state, action, -action) - value) / (1 - critic.discount) / critic.unit)
+    assert rates[0].abs().mean() > 0.1
+    torch.testing.assert_close(rates[0], rates[1], rtol=1e-3, atol=1e-3)
 
 
 def test_targets_stay_within_what_the_rewards_allow() -> None:

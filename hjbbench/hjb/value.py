@@ -96,11 +96,14 @@ class Critic:
         )
 
     def q(self, state: Tensor, action: Tensor, policy_action: Tensor) -> Tensor:
-        """Q(s, a) = V + dt (A - A(pi)) of every member; of one network for Q, ``value`` is that already."""
+        """Q(s, a) = V + dt (A - A(pi)) of every member; of one network for Q, ``value`` is that already.
+
+        The factor is 1 - exp(-rho dt) = rho dt + O(dt^2): A is the advantage over a discount horizon, as V is.
+        """
         x = self._standardise(state)
         both = torch.cat([torch.cat([x, x]), torch.cat([action, policy_action])], -1)
         here, policy = self.nets["a"](both)[..., 0].chunk(2, -1)
-        return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) ** 0.5 * (here - policy))
+        return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) * (here - policy))
 
     def learn(
         self, state: Tensor, action: Tensor, target: Tensor,
