@@ -200,8 +200,22 @@ def test_config_refuses_bad_values_in_one_line() -> None:
         ("critics_in_target", 9),
         ("generator_members", 1),
         ("critic_lr", math.nan),
+        ("critic_lr", -1.0),
+        ("flow_step", 0.0),
+        ("flow_step", -0.1),
+        ("smoothness_max", 0.0),
+        ("temperature", 0.0),
+        ("action_rate", 0),
+        ("critic_rate", 1.5),
+        ("policy_average", 5.0),
+        ("entropy", math.inf),
+        ("device", "gpu"),
+        ("antithetic", 3),
         ("batch", "many"),
+        ("batch", 2.5),
+        ("critics", True),
     ):
-        with pytest.raises(UserError, match=field) as caught:
+        with pytest.raises(UserError, match=f"^{field} is {value!r}; ") as caught:
             dataclasses.replace(HJBConfig(), **{field: value})
         assert "\n" not in str(caught.value)
+    assert HJBConfig(entropy=0.5, critic_rate=1.0, device="cuda", warmup_steps=0).critic_rate == 1
