@@ -239,6 +239,13 @@ def test_bad_input_names_the_task_and_the_field(env: Point, settings: dict[str, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_suite_leaves_out_an_undiscounted_task() -> None:
+    suite = dataclasses.replace(load_suite("oracle-learned"), tasks=["oracle/oscillator", "oracle/zubov"])
+    runs, left_out = plan(suite, agents="diffusion-hjb")
+    assert {run.task for run in runs} == {"oracle/oscillator"}
+    assert left_out == ["diffusion-hjb on oracle/zubov: discount_rate is 0 1/s, must be positive"]
+
+
 def test_discrete_actions_are_refused() -> None:
     env = Point()
     env.action_space = gym.spaces.Discrete(2)  # type: ignore[assignment]
