@@ -217,6 +217,16 @@ def test_deep_bsde_moves_towards_the_published_value() -> None:
     assert solver.net.start_value.item() == pytest.approx(-2.157, abs=0.15)
 
 
+def test_deep_bsde_ends_when_the_time_is_up_whatever_its_step() -> None:
+    entry, task = get_agent("deep-bsde"), get_task("oracle/lqg-d10")
+    steps = {}
+    for factor in (1.0, 3.0, 7.0):
+        solver = entry.factory(task, None, dataclasses.replace(entry.config, dt_factor=factor), 0)
+        assert solver.n_steps * solver.dt == pytest.approx(1.0)
+        steps[solver.n_steps] = solver.resolution()["dt"]
+    assert steps == pytest.approx({20: 0.05, 7: 1 / 7, 3: 1 / 3})
+
+
 def test_a_run_of_a_solver_is_stored_like_any_other(tmp_path) -> None:
     spec = RunSpec("oracle", "oracle/eikonal-d1", "grid", 0, 20, 2, 2, 60.0)
     assert execute(spec, tmp_path / "run") == "done"
