@@ -97,7 +97,10 @@ class Clock(Protocol):
         ...
 
     def record(self, values: Mapping[str, float]) -> None:
-        """Write one row of the run's diagnostics.csv, stamped with the step count."""
+        """Write one row of the run's diagnostics.csv, stamped with the decisions counted so far.
+
+        An agent that records before it ticks is one behind: 999 for what it knows after 1000.
+        """
         ...
 
     def checkpoint(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from hjbbench.errors import Diverged, UserError
 from hjbbench.hjb import valuation
 from hjbbench.hjb.agent import DiffusionHJB
 from hjbbench.hjb.config import HJBConfig
+from hjbbench.hjb.flow import HamiltonianFlow
+from hjbbench.hjb.policy import Improvement
 from hjbbench.planning import load_suite, plan
 from hjbbench.protocol import Reference, Task
 from hjbbench.registry import get_agent
@@ -132,6 +136,19 @@ def test_equal_seeds_are_bitwise_equal_and_others_are_not() -> None:
     assert not torch.equal(weights(one)[0], weights(other)[0])
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"critic": "advantage", "residual": "diffusion", "flow": "pinn", "smoothness": "rate+champ"}],
+    ids=["default", "others"],
+)
+def test_every_tensor_is_made_on_the_agents_own_device(settings: dict[str, Any]) -> None:
+    """With "meta" as the default device, the CPU is like a GPU: what names no device is out of place."""
+    with torch.device("meta"):
+        agent, _ = trained(110, config=dataclasses.replace(SMALL, **settings))
+        assert np.isfinite(agent.value(np.zeros((3, 2)))).all()
+    assert all(tensor.device == agent.rng.device for tensor in weights(agent))
+
+
 def test_fused_updates_are_the_plain_ones(
     as_one_graph: list[torch.fx.GraphModule], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,20 +191,58 @@ def test_asking_for_actions_and_values_changes_nothing() -> None:
     assert torch.equal(agent.rng.get_state(), state)
 
 
+def kick(agent: DiffusionHJB) -> torch.Tensor:
+    return agent.generator.kick(torch.zeros(5, 2), torch.zeros(5, 1), torch.ones(5, 2))
+
+
+def improvement(agent: DiffusionHJB) -> Improvement:
+    return agent.policy.improve(agent.generator, agent.critic, torch.zeros(5, 2))
+
+
+def pairs_share_their_start(agent: DiffusionHJB) -> bool:
+    start = agent.rollout.state[0]
+    return torch.equal(start[::2], start[1::2])
+
+
+default_agent = cache(lambda: trained(130)[0])
+
+
 @pytest.mark.parametrize(
-    "settings",
-    [{"flow": "one-step"}, {"flow": "explicit"}, {"flow": "pinn"}, {"critic": "advantage"}, {"residual": "gaussian"},
-     {"residual": "deterministic"}, {"residual": "diffusion"}, {"smoothness": "rate+champ"}, {"antithetic": True},
-     {"policy_steps": 1}],
-    ids=str,
-)  # fmt: skip
-def test_every_switch_runs_and_differs_from_the_default(settings: dict[str, Any]) -> None:
-    default, _ = trained(130)
+    ("settings", "shows"),
+    [
+        ({"flow": "one-step"}, lambda agent: agent.flow.trace == 0),
+        ({"critic": "advantage"}, lambda agent: set(agent.critic.nets) == {"v", "a"}),
+        ({"residual": "gaussian"}, lambda agent: not agent.generator.residual.net.weights[-1].any()),  # learns none
+        ({"residual": "deterministic"}, lambda agent: not kick(agent).any()),
+        ({"residual": "diffusion"}, lambda agent: agent.generator.residual_calls == 2),
+        ({"smoothness": "off"}, lambda agent: improvement(agent).rate == 0),
+        ({"smoothness": "rate+champ"}, lambda agent: improvement(agent).champ > 0),
+        ({"antithetic": True}, pairs_share_their_start),
+    ],
+    ids=lambda one: str(one) if isinstance(one, dict) else "",
+)
+def test_every_switch_shows(settings: dict[str, Any], shows: Callable[[DiffusionHJB], bool]) -> None:
     agent, clock = trained(130, config=dataclasses.replace(SMALL, **settings))
     assert clock.n_updates == SMALL.policy_first_updates + 30
-    obs = np.random.default_rng(0).normal(size=(5, 2))
-    assert np.isfinite(agent.value(obs)).all()
-    assert not np.array_equal(agent.act(obs), default.act(obs))
+    assert np.isfinite(agent.value(np.zeros((1, 2)))).all()
+    assert shows(agent)
+    assert not shows(default_agent())
+
+
+@pytest.mark.parametrize(("flow", "n_residuals"), [("resolvent", 0), ("explicit", 0), ("pinn", 50)])
+def test_the_gradient_form_alone_descends_its_residual(
+    monkeypatch: pytest.MonkeyPatch, flow: str, n_residuals: int
+) -> None:
+    residual, asked = HamiltonianFlow.residual, []
+
+    def counted(*args: Any) -> torch.Tensor:
+        asked.append(residual(*args))
+        return asked[-1]
+
+    monkeypatch.setattr(HamiltonianFlow, "residual", counted)
+    agent, clock = trained(130, config=dataclasses.replace(SMALL, flow=flow))
+    assert (len(asked), clock.n_updates) == (n_residuals, 50)
+    assert np.isfinite(agent.value(np.zeros((1, 2)))).all()
 
 
 def test_diagnostics_are_finite_and_complete() -> None:
@@ -224,6 +279,13 @@ def test_bad_input_names_the_task_and_the_field(env: Point, settings: dict[str, 
         DiffusionHJB(task, env, SMALL, 0).learn(env, CountingClock(110))
     assert "test/point" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_suite_leaves_out_an_undiscounted_task() -> None:
+    suite = dataclasses.replace(load_suite("oracle-learned"), tasks=["oracle/oscillator", "oracle/zubov"])
+    runs, left_out = plan(suite, agents="diffusion-hjb")
+    assert {run.task for run in runs} == {"oracle/oscillator"}
+    assert left_out == ["diffusion-hjb on oracle/zubov: discount_rate is 0 1/s, must be positive"]
 
 
 def test_discrete_actions_are_refused() -> None:

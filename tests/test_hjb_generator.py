@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -159,6 +161,21 @@ def test_bimodal_jumps_choose_the_diffusion_and_sample_two_modes(jump: LearnedGe
     drawn = jump.sample(state, state, torch.Generator().manual_seed(5))[:, 0] - 0.25
     between = (drawn.abs() < 0.18).float().mean()
     assert between < 0.19, "a normal law with this covariance puts 0.38 there"
+
+
+@pytest.mark.parametrize("residual", ["diffusion", "gaussian", "deterministic"])
+def test_samples_are_of_the_law_that_rollouts_draw_from(jump: LearnedGenerator, residual: str) -> None:
+    law = copy.copy(jump)
+    law.config = dataclasses.replace(jump.config, residual=residual)
+    law.residual_calls = 2 if residual == "diffusion" else 0
+    state, action = torch.linspace(-6, 6, 500)[:, None], torch.zeros(500, 1)
+    drawn = law.sample(state, action, torch.Generator().manual_seed(5))
+    noise = law.noise(1, 500, torch.Generator().manual_seed(5))[0]
+    torch.testing.assert_close(drawn, law.step(state, action, law.kick(state, action, noise)).next_state)
+    middle = torch.zeros(5000, 1)
+    variance = law.sample(middle, middle, torch.Generator().manual_seed(6)).var().item()
+    expected = law.dt * law.covariance(middle[:1], middle[:1], n_samples=5000).item()
+    assert variance == pytest.approx(expected, rel=0.1, abs=1e-4)  # members differ a little
 
 
 def test_normal_residuals_choose_no_diffusion(ou: LearnedGenerator) -> None:

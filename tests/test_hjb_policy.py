@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hjbbench.hjb.config import HJBConfig
 from hjbbench.hjb.dynamics import Step, paired_noise
@@ -67,6 +67,20 @@ def test_one_step_argmax_finds_the_hamiltonians_maximiser() -> None:
         policy.improve(Track(), critic, torch.rand(128, 1, generator=rng) * 1.6 - 0.8)
     state = torch.linspace(-0.7, 0.7, 15)[:, None]
     assert (policy.mean(state) + state).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("policy_steps", [1, 3])
+def test_the_gradient_looks_as_many_decisions_ahead_as_it_is_told(policy_steps: int) -> None:
+    asked = []
+
+    class Counted(Track):
+        def step(self, state: Tensor, action: Tensor, kick: Tensor) -> Step:
+            asked.append(state.requires_grad)
+            return super().step(state, action, kick)
+
+    policy, critic = parts(torch.Generator().manual_seed(0), policy_steps=policy_steps)
+    policy.improve(Counted(), critic, torch.zeros(5, 1))
+    assert asked == [False] + [True] * (policy_steps - 1)  # from the second decision on, through the state as well
 
 
 def test_a_bang_bang_policy_is_carried_on_to_the_ends_and_explores_as_ever() -> None:
@@ -152,28 +166,23 @@ def learned(rng: torch.Generator) -> tuple[LearnedGenerator, Replay]:
     return generator, replay
 
 
-def snapshot(generator: LearnedGenerator) -> list[Tensor]:
-    nets = (generator.net, generator.scale_net, generator.residual.net)
+def snapshot(generator: LearnedGenerator, *others: nn.Module) -> list[Tensor]:
+    nets = (generator.net, generator.scale_net, generator.residual.net, *others)
     return [p.detach().clone() for net in nets for p in net.parameters()]
 
 
-def test_no_gradient_crosses_from_the_value_to_the_generator() -> None:
+def test_improving_the_policy_moves_neither_the_generator_nor_the_critic() -> None:
     rng = torch.Generator().manual_seed(0)
     generator, _ = learned(rng)
-    nets = (generator.net, generator.scale_net, generator.residual.net)
-    before = snapshot(generator)
-    for net in nets:
-        net.zero_grad(set_to_none=True)
     config = HJBConfig(width=32)
     policy = Policy(1, 1, generator.standardise, config, rng)
     critic = Critic(1, 1, 0.99, generator.standardise, config, rng)
-    critic_before = [p.detach().clone() for net in critic.nets.values() for p in net.parameters()]
+    held = (generator, *critic.nets.values(), *critic.target_nets.values())
+    before, policy_before = snapshot(*held), [p.detach().clone() for p in policy.net.parameters()]
     for _ in range(5):
         policy.improve(generator, critic, torch.rand(40, 1, generator=rng))
-    assert all(p.grad is None for net in nets for p in net.parameters())
-    assert all(torch.equal(a, b) for a, b in zip(before, snapshot(generator), strict=True))
-    after = [p for net in critic.nets.values() for p in net.parameters()]
-    assert all(torch.equal(a, b) for a, b in zip(critic_before, after, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, snapshot(*held), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(policy_before, policy.net.parameters(), strict=True))
 
 
 def test_the_generator_learns_the_same_whatever_the_value_does() -> None:
@@ -200,8 +209,22 @@ def test_config_refuses_bad_values_in_one_line() -> None:
         ("critics_in_target", 9),
         ("generator_members", 1),
         ("critic_lr", math.nan),
+        ("critic_lr", -1.0),
+        ("flow_step", 0.0),
+        ("flow_step", -0.1),
+        ("smoothness_max", 0.0),
+        ("temperature", 0.0),
+        ("action_rate", 0),
+        ("critic_rate", 1.5),
+        ("policy_average", 5.0),
+        ("entropy", math.inf),
+        ("device", "gpu"),
+        ("antithetic", 3),
         ("batch", "many"),
+        ("batch", 2.5),
+        ("critics", True),
     ):
-        with pytest.raises(UserError, match=field) as caught:
+        with pytest.raises(UserError, match=f"^{field} is {value!r}; ") as caught:
             dataclasses.replace(HJBConfig(), **{field: value})
         assert "\n" not in str(caught.value)
+    assert HJBConfig(entropy=0.5, critic_rate=1.0, device="cuda", warmup_steps=0).critic_rate == 1

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import linalg
 
 from hjbbench.equations import maximiser
 from hjbbench.errors import UserError
@@ -16,7 +17,7 @@ from hjbbench.hjb.flow import HamiltonianFlow
 from hjbbench.planning import load_suite, plan
 from hjbbench.registry import get_agent, get_task
 from hjbbench.runner import execute
-from hjbbench.solvers.errors import Yardstick, regret
+from hjbbench.solvers.errors import N_PATHS, Yardstick, regret
 from hjbbench.solvers.grid import Grid, GridConfig, memory_mb
 from hjbbench.solvers.known import KnownDynamics
 from hjbbench.solvers.quadratic_flow import QuadraticFlow, QuadraticFlowConfig
@@ -25,6 +26,7 @@ from hjbbench.solvers.value_flow import ValueFlow, ValueFlowConfig
 from hjbbench.spec import RunSpec
 from hjbbench.store import read_run
 from tasks.oracle.eikonal import Eikonal
+from tasks.oracle.linear_quadratic import oscillator_problem
 
 torch.set_num_threads(1)
 
@@ -165,6 +167,31 @@ def test_the_exact_solution_has_no_error_and_no_regret() -> None:
     assert regret(task.equations, exact, task.dt, task.horizon_s) == 0
 
 
+class Half(Exact):
+    """Half of the exact gradient, and so half of the optimal feedback where that is linear."""
+
+    def gradient(self, state: torch.Tensor) -> torch.Tensor:
+        return super().gradient(state) / 2
+
+
+def test_the_regret_of_half_the_optimal_feedback_is_what_the_held_plant_loses_by_it() -> None:
+    """A control held is u = -c K x, of which the plant's value is a discrete Lyapunov equation's solution."""
+    task, problem = get_task("oracle/oscillator"), oscillator_problem(noise=0.0)
+    plant, discount = problem.sample(task.dt), math.exp(-problem.discount_rate * task.dt)
+    start = task.equations.start(N_PATHS, torch.Generator().manual_seed(1)).double().numpy()
+
+    def cost(c: float) -> np.ndarray:
+        both = np.concatenate([np.eye(4), -c * problem.gain])
+        form = linalg.solve_discrete_lyapunov(
+            math.sqrt(discount) * (plant.transition @ both).T, both.T @ plant.cost @ both
+        )
+        return np.einsum("ki,ij,kj->k", start, form, start)
+
+    lost = (cost(0.5) - cost(1.0)).mean() / -problem.optimal_value(start).mean()
+    assert lost > 0.1
+    assert regret(task.equations, Half(task.equations), task.dt, task.horizon_s) == pytest.approx(lost, rel=0.01)
+
+
 def test_the_residual_vanishes_at_the_exact_solution_and_at_a_wrong_one() -> None:
     """|V'| = 1 + rho V holds almost everywhere for a sawtooth too: a small residual proves nothing."""
     pinn = get_agent("pinn").factory(get_task("oracle/eikonal-d1"), None, get_agent("pinn").config, 0)
@@ -188,6 +215,16 @@ def test_deep_bsde_moves_towards_the_published_value() -> None:
     for k in range(10):
         solver.improve(k / 10)
     assert solver.net.start_value.item() == pytest.approx(-2.157, abs=0.15)
+
+
+def test_deep_bsde_ends_when_the_time_is_up_whatever_its_step() -> None:
+    entry, task = get_agent("deep-bsde"), get_task("oracle/lqg-d10")
+    steps = {}
+    for factor in (1.0, 3.0, 7.0):
+        solver = entry.factory(task, None, dataclasses.replace(entry.config, dt_factor=factor), 0)
+        assert solver.n_steps * solver.dt == pytest.approx(1.0)
+        steps[solver.n_steps] = solver.resolution()["dt"]
+    assert steps == pytest.approx({20: 0.05, 7: 1 / 7, 3: 1 / 3})
 
 
 def test_a_run_of_a_solver_is_stored_like_any_other(tmp_path) -> None:

@@ -37,7 +37,7 @@ def _resources(config: HJBConfig) -> Resources:
     return Resources(gpus=0.0 if config.device == "cpu" else 0.25)  # its networks fill no GPU
 
 
-@agent("diffusion-hjb", config=HJBConfig(), resources=_resources)
+@agent("diffusion-hjb", config=HJBConfig(), refuses=refusals.undiscounted, resources=_resources)
 class DiffusionHJB:
     """Learns a diffusion generator, the Hamiltonian value flow along it, and a policy by its pathwise argmax."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from hjbbench.errors import UserError
 
@@ -14,8 +13,8 @@ from hjbbench.errors import UserError
 class HJBConfig:
     """Settings of the diffusion-HJB agent. Reasons beside the fields; the trials behind them are in docs/tuning.md."""
 
-    device: str = "cpu"
-    """"cpu" or "cuda"."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the networks are."""
     warmup_steps: int = 1000
     """Uniformly random decisions before learning starts."""
     short_episode: int = 200
@@ -101,23 +100,36 @@ class HJBConfig:
     """Decisions between two looks at the data's ranges."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            allowed = get_args(get_type_hints(type(self))[field.name])
-            value = getattr(self, field.name)
-            if allowed and value not in allowed:
-                raise UserError(f"{field.name} is {value!r}; allowed: {', '.join(map(str, allowed))}")
-            if isinstance(field.default, (int, float)) and not isinstance(value, (int, float)):
-                raise UserError(f"{field.name} is {value!r}; a number is needed")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"{field.name} is {value}; a finite number is needed")
-            if isinstance(value, int) and not isinstance(value, bool) and value < (field.name in ZERO_FREE):
-                raise UserError(f"{field.name} is {value}; at least {int(field.name in ZERO_FREE)}")
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if needed := _needed(name, kind, value):
+                raise UserError(f"{name} is {value!r}; {needed}")
         if self.critics_in_target > self.critics:
             raise UserError(f"critics_in_target is {self.critics_in_target}; at most critics, {self.critics}")
         if self.generator_members < 2:
             raise UserError(f"generator_members is {self.generator_members}; at least 2, each holds out a fold")
 
 
+def _needed(name: str, kind: Any, value: Any) -> str | None:
+    """What a setting of this type must be and ``value`` is not, or None."""
+    if allowed := get_args(kind):
+        return None if value in allowed else f"allowed: {', '.join(allowed)}"
+    if kind is bool:
+        return None if isinstance(value, bool) else "true or false is needed"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return "a finite number is needed"
+    if kind is int:
+        least = int(name in ZERO_FREE)
+        return None if isinstance(value, int) and value >= least else f"a whole number of at least {least} is needed"
+    if value <= 0 and name not in ANY_SIGN:
+        return "a number above 0 is needed"
+    return "a rate of at most 1 is needed" if value > 1 and name in RATES else None
+
+
+ANY_SIGN = {"entropy"}
+"""Numbers that need not be above 0."""
+RATES = {"critic_rate", "policy_average"}
+"""Shares of a difference, which at more than 1 would overshoot."""
 ZERO_FREE = {
     "short_episode",
     "scale_every",

@@ -165,22 +165,27 @@ class HamiltonianFlow:
         """Gradient form of the HJB residual over rho: (V_x b + second order + r + entropy bonus)/rho - V, (members, n).
 
         The second-order term is half the second difference of V along +-sqrt(dt) g z, which needs no Hessian. Known not
-        to select the viscosity solution where V has kinks: an ablation.
+        to select the viscosity solution where V has kinks: an ablation. The policy is held still by ``Critic.descend``,
+        which moves the critic's weights alone.
         """
-        dt, n = self.dynamics.dt, len(state)
+        dt, n, members = self.dynamics.dt, len(state), self.config.critics
+        action_noise = torch.randn(n, self._action_dim, generator=self._rng, device=state.device)
+
+        def value_at(states: Tensor) -> Tensor:
+            """V(s) = Q(s, pi(s)): the action moves with s, its noise does not."""
+            action, _, _ = self.policy.sample(states.flatten(0, 1), action_noise.repeat(members, 1))
+            return self.critic.value(states, action.view(members, n, -1))
+
         with torch.no_grad():
-            action, log_prob, _ = self.policy.sample(
-                state, torch.randn(n, self._action_dim, generator=self._rng, device=state.device)
-            )
+            action, log_prob, _ = self.policy.sample(state, action_noise)
             drift, reward = self.dynamics.drift(state, action), dt * self.dynamics.reward_rate(state, action)
             kick = math.sqrt(dt) * self.dynamics.scale(state, action)
             kick = kick * torch.randn(kick.shape, generator=self._rng, device=state.device)
         # Every member gets its own copy of the states, so that one call differentiates all of them.
-        members = self.config.critics
-        states, actions = state.expand(members, -1, -1).clone().requires_grad_(), action.expand(members, -1, -1)
-        value = self.critic.value(states, actions)
+        states = state.expand(members, -1, -1).clone().requires_grad_()
+        value = value_at(states)
         (slope,) = torch.autograd.grad(value.sum(), states, create_graph=True)
-        bent = (self.critic.value(states + kick, actions) + self.critic.value(states - kick, actions) - 2 * value) / 2
+        bent = (value_at(states + kick) + value_at(states - kick) - 2 * value) / 2
         rho_dt = -math.log(self.critic.discount)
         return (dt * (slope * drift).sum(-1) + bent + reward - price * log_prob) / rho_dt - value
 

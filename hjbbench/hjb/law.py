@@ -47,9 +47,9 @@ class GeneratorLaw:
         device, members, n_in = rng.device, config.generator_members, obs_dim + action_dim + 1
         self.standardise = Standardiser(obs_dim, device)
         self.cost = QuadraticForm(obs_dim + action_dim, device)
-        self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng, skip=True).to(device)
+        self.net = Ensemble(members, n_in, obs_dim + 1, config.width, 3, rng, skip=True)
         self.linear = LinearMap(members, n_in, obs_dim, device)
-        self.scale_net = Ensemble(1, n_in, obs_dim + 1, config.width, 2, rng, zero_output=True).to(device)
+        self.scale_net = Ensemble(1, n_in, obs_dim + 1, config.width, 2, rng, zero_output=True)
         self.residual = ResidualField(n_in, obs_dim, config.width, config.generator_lr, rng)
         self.exits = Exits(terminated, device)
         with torch.no_grad():
@@ -145,6 +145,8 @@ class GeneratorLaw:
         """Cov[ds]/dt, (n, obs_dim, obs_dim): diagonal for normal residuals, from ``n_samples`` draws otherwise."""
         dt = self.dt if dt is None else dt
         g = self.scale(state, action, dt)
+        if self.config.residual == "deterministic":
+            return torch.diag_embed(torch.zeros_like(g))
         if not self.residual_calls:
             return torch.diag_embed(g * g)
         rows = self._inputs(state, action, dt).repeat_interleave(n_samples, 0)
@@ -158,13 +160,14 @@ class GeneratorLaw:
 
     @torch.no_grad()
     def sample(self, state: Tensor, action: Tensor, rng: torch.Generator, dt: float | None = None) -> Tensor:
-        """Next states (n, obs_dim) after ``dt`` seconds."""
+        """Next states (n, obs_dim) after ``dt`` seconds, of the law that rollouts draw from."""
         dt = self.dt if dt is None else dt
         x = self._inputs(state, action, dt)
         mean = self._mean(self._in_blocks(x)).flatten(0, 1)[: len(x), : self.obs_dim]
-        z = self.residual.sample(self.noise(1, len(x), rng)[0], x, self.residual_calls)
+        z = self.standard(self.noise(1, len(x), rng)[0], x)
         drift = self.rate_mean[:-1] + self.spread[:-1] / math.sqrt(self.dt) * mean
-        return state + dt * drift + math.sqrt(dt) * self.scale(state, action, dt) * z
+        next_state = state + dt * drift + math.sqrt(dt) * self.scale(state, action, dt) * z
+        return next_state.clamp(self.low, self.high)
 
     def reward_rate(self, state: Tensor, action: Tensor) -> Tensor:
         """Expected reward per second, (n,), the mean over the members."""

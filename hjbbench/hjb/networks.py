@@ -40,13 +40,13 @@ class Ensemble(nn.Module):
         # Variance 1/fan-in in the hidden layers; half of that at the output, so that a fresh network says little.
         gains = [1.0] * depth + [0.0 if zero_output else 0.5]
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(members, i, o, generator=rng) * math.sqrt(gain / i))
+            nn.Parameter(torch.randn(members, i, o, generator=rng, device=rng.device) * math.sqrt(gain / i))
             for gain, i, o in zip(gains, sizes, sizes[1:], strict=False)
         )
         if skip:
-            blind = torch.zeros(members, n_in, sizes[-1])
+            blind = torch.zeros(members, n_in, sizes[-1], device=rng.device)
             self.weights[-1] = nn.Parameter(torch.cat([self.weights[-1].data, blind], 1))
-        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, o)) for o in sizes[1:])
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, o, device=rng.device)) for o in sizes[1:])
         if layer_norm:
             # With zero offsets a normalised layer sees the direction of its input and not its size.
             self.biases[0].data.normal_(generator=rng)

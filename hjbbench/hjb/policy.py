@@ -53,7 +53,7 @@ class Policy:
         self, obs_dim: int, action_dim: int, standardise: Standardiser, config: HJBConfig, rng: torch.Generator
     ) -> None:
         self.action_dim, self.config, self._standardise, self._rng = action_dim, config, standardise, rng
-        self.net = Ensemble(1, obs_dim, 2 * action_dim, config.width, 2, rng).to(rng.device)
+        self.net = Ensemble(1, obs_dim, 2 * action_dim, config.width, 2, rng)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.nets = (self.net, self.average)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature), device=rng.device))

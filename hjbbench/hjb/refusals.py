@@ -12,6 +12,11 @@ from hjbbench.errors import UserError
 from hjbbench.protocol import Task
 
 
+def undiscounted(task: Task) -> str | None:
+    """Why the agent, whose flow steps in units of the discount horizon, cannot run on a task, or None."""
+    return None if task.discount_rate > 0 else f"discount_rate is {task.discount_rate:g} 1/s, must be positive"
+
+
 def sizes(task: Task, env: gym.Env) -> tuple[int, int]:
     """Observation and action dimensions; raises UserError for spaces and times the agent cannot use."""
     for name, space in (("observation", env.observation_space), ("action", env.action_space)):
@@ -22,8 +27,8 @@ def sizes(task: Task, env: gym.Env) -> tuple[int, int]:
         raise UserError(f"task {task.name!r}: action space is {env.action_space}, must be bounded by [-1, 1]")
     if not (math.isfinite(task.dt) and task.dt > 0):
         raise UserError(f"task {task.name!r}: dt is {task.dt} s, must be positive")
-    if not task.discount_rate > 0:
-        raise UserError(f"task {task.name!r}: discount_rate is {task.discount_rate} 1/s, must be positive")
+    if reason := undiscounted(task):
+        raise UserError(f"task {task.name!r}: {reason}")
     assert env.observation_space.shape is not None
     return env.observation_space.shape[0], env.action_space.shape[0]
 

@@ -25,7 +25,7 @@ class ResidualField:
 
     def __init__(self, condition_size: int, size: int, width: int, lr: float, rng: torch.Generator) -> None:
         self.size = size
-        self.net = Ensemble(1, condition_size + size + 2, size, width, 2, rng, zero_output=True).to(rng.device)
+        self.net = Ensemble(1, condition_size + size + 2, size, width, 2, rng, zero_output=True)
         self.optimiser = fused_adam(self.net.parameters(), lr)
         self.gain, self.offset = torch.ones(size, device=rng.device), torch.zeros(size, device=rng.device)
 

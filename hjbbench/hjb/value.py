@@ -39,10 +39,9 @@ class Critic:
         def net(n_in: int) -> Ensemble:
             return Ensemble(config.critics, n_in, 1, config.width, 2, rng, layer_norm=True, zero_output=True)
 
-        nets = {"q": net(obs_dim + action_dim)}
+        self.nets = {"q": net(obs_dim + action_dim)}
         if config.critic == "advantage":
-            nets = {"v": net(obs_dim), "a": net(obs_dim + action_dim)}
-        self.nets = {name: one.to(rng.device) for name, one in nets.items()}
+            self.nets = {"v": net(obs_dim), "a": net(obs_dim + action_dim)}
         self.target_nets = {name: copy.deepcopy(one).requires_grad_(False) for name, one in self.nets.items()}
         self.optimiser = Adam([p for one in self.nets.values() for p in one.parameters()], config.critic_lr)
         self.reward_low = torch.zeros((), device=rng.device)
@@ -97,11 +96,14 @@ class Critic:
         )
 
     def q(self, state: Tensor, action: Tensor, policy_action: Tensor) -> Tensor:
-        """Q(s, a) = V + dt (A - A(pi)) of every member; of one network for Q, ``value`` is that already."""
+        """Q(s, a) = V + dt (A - A(pi)) of every member; of one network for Q, ``value`` is that already.
+
+        The factor is 1 - exp(-rho dt) = rho dt + O(dt^2): A is the advantage over a discount horizon, as V is.
+        """
         x = self._standardise(state)
         both = torch.cat([torch.cat([x, x]), torch.cat([action, policy_action])], -1)
         here, policy = self.nets["a"](both)[..., 0].chunk(2, -1)
-        return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) ** 0.5 * (here - policy))
+        return self.unit * (self.nets["v"](x)[..., 0] + (1 - self.discount) * (here - policy))
 
     def learn(
         self, state: Tensor, action: Tensor, target: Tensor,

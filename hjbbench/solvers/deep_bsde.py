@@ -108,7 +108,9 @@ class DeepBSDE(Solver):
         anchor = self.equations.anchor()
         assert anchor is not None
         self.start = anchor
-        self.n_steps = round(self.equations.remaining_s(anchor).item() / self.dt)
+        horizon_s = self.equations.remaining_s(anchor).item()
+        self.n_steps = round(horizon_s / self.dt)
+        self.dt = horizon_s / self.n_steps  # the nearest that ends when the time is up
         dim = self.equations.state_dim - 1
         self.net = _Slopes(dim, self.n_steps, dim + config.extra_width, self.rng)
         self.optimiser = fused_adam(self.net.parameters(), config.lr)

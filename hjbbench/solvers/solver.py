@@ -64,6 +64,10 @@ class Solver:
         return {"dt": self.dt}
 
     def learn(self, env: gym.Env, clock: Clock) -> None:
+        """A round of solving and one decision, until the clock stops.
+
+        Measuring the solution counts as training time of the run (t_wall_s), but not as seconds spent solving.
+        """
         obs, _ = env.reset()
         every = max(1, clock.budget_steps // RECORDS)
         while clock.running:
