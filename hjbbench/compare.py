@@ -10,8 +10,9 @@ import numpy as np
 
 from hjbbench.alike import check_alike, check_conditions
 from hjbbench.errors import UserError
-from hjbbench.evidence import final_mean, final_scores
+from hjbbench.evidence import final_mean
 from hjbbench.metrics.convergence import hitting_time
+from hjbbench.scores import evaluation_steps, final_scores
 from hjbbench.speed import why_times_differ
 from hjbbench.stats.comparison import MIN_NEW, MIN_REFERENCES, holm, mann_whitney, too_fast
 from hjbbench.store import Run
@@ -114,7 +115,7 @@ def _judge(change: Change, p_worse: float, n_changes: int, old: list[Run], new: 
 
 
 def _shortfall(runs: list[Run]) -> np.ndarray:
-    return 1 - final_scores(runs)
+    return 1 - final_scores(runs, evaluation_steps(runs))
 
 
 def _steps_to_target(runs: list[Run]) -> np.ndarray:

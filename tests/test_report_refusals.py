@@ -22,7 +22,7 @@ from tests.synthetic import write_run
         ([{}, {"evaluation": {"n_evals": 25, "n_episodes": 9}}], "evaluation.n_episodes is 9, but 5 in"),
         ([{}, {"suite": "other"}], "suites other, synthetic"),
         ([{}, {"seed": 0}], "the same task, agent and seed"),
-        ([{"n_evals_made": 20}], "20 of 21 evaluations"),
+        ([{"n_evals_made": 20}], "20 of 25 evaluations"),
         (
             [{"reference": {"random": 1.0, "reference": 1.0, "provenance": "x"}}],
             "reference.reference equals reference.random",
