@@ -21,6 +21,8 @@ def evaluation_steps(runs: Sequence[Run]) -> np.ndarray:
     record = runs[0].record
     budget, n_evals = record["budget"]["n_steps"], (record.get("evaluation") or {}).get("n_evals")
     made = steps[-1] if len(steps) else 0
+    if made >= budget:
+        return steps
     planned = evaluation_points(budget, n_evals) if n_evals else (budget,)
     return np.append(steps, [point for point in planned if point > made])
 

@@ -192,6 +192,8 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: format must be {FORMAT}; not a run of this version of hjbbench")
     _check_fields(path, record, RECORD_FIELDS)
     _check_fields(path, record, {name: kind for name, kind in OPTIONAL_FIELDS.items() if name in record})
+    protocol = record.get("evaluation", {})
+    _check_fields(path, protocol, dict.fromkeys({"n_evals", "n_episodes"} & protocol.keys(), int), "evaluation.")
     for name, fields in NESTED_FIELDS.items():
         _check_fields(path, record[name], fields, f"{name}.")
     targets = {f"targets[{k}]": target for k, target in enumerate(record["targets"])}
