@@ -62,7 +62,7 @@ def _rivals(board: Leaderboard) -> str:
         return f"; without runs on every task, {len(rivals)} agents lead or tie on a task or more"
     (head, place), *more = [(row.agent, f"{first.count(row.agent)} of {row.n_tasks}") for row in rivals]
     others = "".join(f", {agent} on {where}" for agent, where in more)
-    return f"; without runs on every task, {head} leads or ties on {place} that it ran{others}"
+    return f"; without runs on every task, {head} leads or ties on {place} tasks it ran{others}"
 
 
 def _doubts(board: Leaderboard) -> list[str]:
