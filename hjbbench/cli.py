@@ -144,12 +144,17 @@ def report(
     claims: Annotated[
         Path | None, typer.Option(help="Claims to judge on the page; ./claims.toml where it exists.")
     ] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option("--with", help="Judge the claims on these runs too; repeatable.")
+    ] = None,
 ) -> None:
     from hjbbench.report import write_report
 
     if claims is None and Path("claims.toml").is_file():
         claims = Path("claims.toml")
-    leaderboard, page = write_report(folder, claims)
+    if claims is None and others:
+        raise UserError("--with: there are no claims to judge; name them with --claims")
+    leaderboard, page = write_report(folder, claims, others or ())
     typer.echo(leaderboard)
     typer.echo(f"page: {page}")
 
@@ -162,12 +167,10 @@ def check(
 ) -> None:
     from hjbbench import claims as claims_module
     from hjbbench.claim import load_claims
-    from hjbbench.store import read_together, write_json
+    from hjbbench.store import read_together
 
-    verdicts = claims_module.judge(load_claims(claims), read_together(folders))
-    folder = folders[0]
-    (folder / "report").mkdir(exist_ok=True)
-    write_json(folder / "report" / "claims.json", claims_module.to_json(verdicts))
+    runs = [run for found in read_together(folders) for run in found]
+    verdicts = claims_module.judge(load_claims(claims), runs)
     if as_json:
         typer.echo(json.dumps(claims_module.to_json(verdicts), indent=1))
     else:

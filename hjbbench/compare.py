@@ -10,10 +10,11 @@ import numpy as np
 
 from hjbbench.alike import check_alike, check_conditions
 from hjbbench.errors import UserError
-from hjbbench.evidence import final_mean, final_scores
+from hjbbench.evidence import final_mean
 from hjbbench.metrics.convergence import hitting_time
+from hjbbench.scores import evaluation_steps, final_scores
 from hjbbench.speed import why_times_differ
-from hjbbench.stats.comparison import holm, mann_whitney, too_fast
+from hjbbench.stats.comparison import MIN_NEW, MIN_REFERENCES, holm, mann_whitney, too_fast
 from hjbbench.store import Run
 
 FACTOR = 1.2
@@ -107,13 +108,14 @@ def _judge(change: Change, p_worse: float, n_changes: int, old: list[Run], new: 
         verdict = "undecided"
     elif change.measure == STEPS and FACTOR * change.new < change.old:
         before = _steps_to_target(old)
-        if np.isfinite(before).all() and too_fast(_steps_to_target(new), before):
+        enough = len(old) >= MIN_REFERENCES and len(new) >= MIN_NEW
+        if enough and np.isfinite(before).all() and too_fast(_steps_to_target(new), before):
             verdict = "suspicious"  # a mistake is likelier than that much progress
     return replace(change, p_worse=p_worse, verdict=verdict)
 
 
 def _shortfall(runs: list[Run]) -> np.ndarray:
-    return 1 - final_scores(runs)
+    return 1 - final_scores(runs, evaluation_steps(runs))
 
 
 def _steps_to_target(runs: list[Run]) -> np.ndarray:

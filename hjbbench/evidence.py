@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hjbbench.metrics.convergence import hitting_time
+from hjbbench.scores import evaluation_steps, final_scores
 from hjbbench.speed import why_times_differ
 from hjbbench.store import Run
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EQUAL_RETURN = 0.05
-"""Returns count as equal when they differ by no more than this share of the way from random to reference."""
+"""Returns count as equal when they differ by no more than this share of the way from random to reference, and one of
+them lies further from random than this: where nobody has learned, the returns are equal and say nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,17 @@ def final_mean(run: Run, evals: pd.DataFrame, column: str) -> float:
     return float(evals[column].tail(math.ceil(len(evals) / 5)).mean())
 
 
-def final_scores(runs: Sequence[Run]) -> np.ndarray:
-    """Normalised final scores (n_runs,), not below 0; a failed run scores 0."""
-    scores = []
-    for run in runs:
-        score = run.score(final_mean(run, run.evals, "return_mean"))
-        scores.append(max(score, 0.0) if math.isfinite(score) else 0.0)
-    return np.array(scores)
+def why_unequal(scores: np.ndarray, others: np.ndarray) -> str:
+    """Why one agent's return on a task does not count as equal to another's; empty where it does.
+
+    Arguments are the final scores of their runs (n_runs,); the means are compared.
+    """
+    if max(scores.mean(), others.mean()) <= EQUAL_RETURN:
+        return f"mean score and the other's are at most {EQUAL_RETURN}: nothing learned"
+    gap = scores.mean() - others.mean()
+    if abs(gap) > EQUAL_RETURN:
+        return f"mean score is {abs(gap):.3f} {'higher' if gap > 0 else 'lower'}: not an equal return"
+    return ""
 
 
 def time_to_target(agent: Sequence[Run], baseline: Sequence[Run], axis: str, target: int) -> TaskEvidence:
@@ -92,15 +98,15 @@ def time_to_target(agent: Sequence[Run], baseline: Sequence[Run], axis: str, tar
 
 def roughness(agent: Sequence[Run], baseline: Sequence[Run], column: str) -> TaskEvidence:
     """A smoothness column of finished runs, where the returns are equal: who has learned nothing is rough, or still."""
-    behind = float(final_scores(baseline).mean() - final_scores(agent).mean())
-    if abs(behind) > EQUAL_RETURN:
-        side = "lower" if behind > 0 else "higher"
-        return TaskEvidence(reason=f"the agent's score is {abs(behind):.2f} {side}: not an equal return")
+    steps = evaluation_steps([*agent, *baseline])
+    scores, others = final_scores(agent, steps), final_scores(baseline, steps)
+    if why := why_unequal(scores, others):
+        return TaskEvidence(reason=f"the agent's {why}")
     own, other = (np.array([final_mean(run, run.evals, column) for run in runs]) for runs in (agent, baseline))
     own, other = own[np.isfinite(own)], other[np.isfinite(other)]
     if not (own.sum() > 0 and other.sum() > 0):
         return TaskEvidence(reason=f"no finished run with a positive {column} on both sides")
-    return TaskEvidence(own, other)
+    return TaskEvidence(own, other, note=f"mean scores are {abs(scores.mean() - others.mean()):.3f} apart")
 
 
 def value_error(agent: Sequence[Run]) -> TaskEvidence:

@@ -192,6 +192,8 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: format must be {FORMAT}; not a run of this version of hjbbench")
     _check_fields(path, record, RECORD_FIELDS)
     _check_fields(path, record, {name: kind for name, kind in OPTIONAL_FIELDS.items() if name in record})
+    protocol = record.get("evaluation", {})
+    _check_fields(path, protocol, dict.fromkeys({"n_evals", "n_episodes"} & protocol.keys(), int), "evaluation.")
     for name, fields in NESTED_FIELDS.items():
         _check_fields(path, record[name], fields, f"{name}.")
     targets = {f"targets[{k}]": target for k, target in enumerate(record["targets"])}
@@ -236,22 +238,21 @@ def read_runs(root: Path) -> list[Run]:
     return [Run(path.parent, read_record(path)) for path in sorted(root.rglob("run.json"))]
 
 
-def read_together(roots: Sequence[Path]) -> list[Run]:
-    """The runs of several folders; raises UserError where two of them have the same agent on the same task.
+def read_together(roots: Sequence[Path]) -> list[list[Run]]:
+    """The runs of each of several folders; raises UserError where two of them have the same agent on the same task.
 
     Their budgets or control intervals need not be the same, and runs of different ones must not be averaged.
     """
     owner: dict[tuple[str, str], Path] = {}
-    runs = []
-    for root in roots:
-        for run in read_runs(root):
+    together = [read_runs(root) for root in roots]
+    for root, runs in zip(roots, together, strict=True):
+        for run in runs:
             cell = run.record["task"], run.record["agent"]
             if owner.setdefault(cell, root) != root:
                 raise UserError(
                     f"{root}: has {cell[1]} on {cell[0]}, as {owner[cell]} has; each may be in one folder only"
                 )
-            runs.append(run)
-    return runs
+    return together
 
 
 def frame(runs: Iterable[Run]) -> pd.DataFrame:

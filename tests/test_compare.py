@@ -36,6 +36,14 @@ def test_much_faster_is_suspicious_and_not_a_failure(tmp_path):
     assert exit_code(changes) == 0
 
 
+@pytest.mark.parametrize("n_seeds", [(3, 3), (3, 8), (8, 2)])
+def test_too_few_runs_to_call_much_faster_suspicious_are_compared_all_the_same(tmp_path, n_seeds):
+    old = results(tmp_path / "old", n_seeds=n_seeds[0], speed=4.0)
+    changes = compare(old, results(tmp_path / "new", n_seeds=n_seeds[1], speed=15.0, first_seed=20))
+    assert {change.measure: change.verdict for change in changes}["steps to the hardest target"] == "unchanged"
+    assert exit_code(changes) == 0
+
+
 def test_too_few_runs_are_undecided(tmp_path):
     changes = compare(
         results(tmp_path / "old", n_seeds=3, speed=15.0), results(tmp_path / "new", n_seeds=3, first_seed=9, speed=3.0)

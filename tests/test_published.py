@@ -15,7 +15,7 @@ from hjbbench.report.drawing import looks
 from hjbbench.report.standings import rank
 from hjbbench.store import read_runs
 from tasks.locomotion import ROBOTS
-from tests.synthetic import REFERENCE_RETURN, write_run
+from tests.synthetic import RANDOM_RETURN, REFERENCE_RETURN, write_run
 
 TASK = "locomotion/half-cheetah"
 
@@ -39,6 +39,19 @@ def test_numbers_and_versions_stand_beside_the_figure(tmp_path: Path) -> None:
     text = " ".join(ElementTree.fromstring(figure.svg).itertext())
     assert "MBPO v2" in text
     assert "BRO" not in text  # its first point is behind the end of the runs
+
+
+def test_returns_below_random_are_drawn_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score is not below 0; a return is, and published curves begin there."""
+    drawn = []
+    monkeypatch.setattr(published, "mean_curve", lambda axes, steps, returns, *_, **__: drawn.append(returns) or 0.0)
+    write_run(tmp_path, TASK, "dhmbpo", 0, level=-0.5, spread=0.0)
+    (figure,) = figures(tmp_path, TASK)
+    (run,) = read_runs(tmp_path)
+    assert run.evals["return_mean"].iloc[-1] < 1.4 * RANDOM_RETURN
+    (returns,) = drawn
+    assert returns[0].tolist() == run.evals["return_mean"].tolist()
+    assert f"dhmbpo {run.evals['return_mean'].iloc[-1]:,.0f} against" in figure.reading
 
 
 def test_tasks_nobody_published_have_no_figure(tmp_path: Path) -> None:

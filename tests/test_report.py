@@ -17,7 +17,7 @@ from hjbbench.report import write_report
 from hjbbench.report.cells import collect
 from hjbbench.report.headline import headline
 from hjbbench.report.standings import Leaderboard, rank
-from hjbbench.store import read_runs
+from hjbbench.store import read_runs, write_rows
 from tests.synthetic import BUDGET_STEPS, TARGETS, write_run, write_suite
 
 HOSTILE = "<script>alert(1)</script>"
@@ -54,7 +54,9 @@ def board_of(root: Path) -> Leaderboard:
 def test_the_first_sentence_says_who_leads_and_by_how_much(report: tuple[str, Path], html: str) -> None:
     first = report[0].split("\n")[0]
     assert re.fullmatch(
-        r"good leads with a score of 0\.\d\d \(0\.\d\d–\d\.\d\d\), ahead of poor with 0\.\d\d \(.+\)\.", first
+        r"Of the 2 agents with runs on every task, good leads with a score of 0\.\d\d \(0\.\d\d–\d\.\d\d\), ahead of "
+        r"poor with 0\.\d\d \(.+\); without runs on every task, specialist leads or ties on 1 of 1 tasks it ran\.",
+        first,
     )
     assert f'<p class="lead">{first}</p>' in html
 
@@ -130,11 +132,26 @@ def test_an_agent_that_lacks_a_task_has_no_rank_and_leads_nothing(folder: Path) 
     assert {row.agent: row.rank for row in board.partial} == {"specialist": None, HOSTILE: None}
     assert board.per_task["highway/lane-change"][0].agent == "specialist"
     first, *rest = headline(board)
-    assert "specialist" not in first
-    assert [sentence for sentence in rest if "specialist" in sentence or HOSTILE in sentence] == [
-        "Not in this order for want of runs on every task, but first or not told apart from the first: "
-        "specialist on 1 of 2 tasks."
+    assert first.startswith("Of the 2 agents with runs on every task, good leads")
+    assert first.endswith("specialist leads or ties on 1 of 1 tasks it ran.")
+    assert not [sentence for sentence in rest if "specialist" in sentence]
+    assert HOSTILE not in " ".join((first, *rest))  # it leads nowhere
+
+
+def test_where_nobody_ran_everything_those_that_lead_are_named(tmp_path: Path) -> None:
+    write_suite(tmp_path, ["a/b"], {"x": 0.9, "y": 0.2})
+    write_suite(tmp_path, ["a/c"], {"z": 0.5})
+    assert headline(board_of(tmp_path)) == [
+        "No agent has runs on all 2 tasks yet, so there is no overall order; without runs on every task, x leads or "
+        "ties on 1 of 1 tasks it ran, z on 1 of 1."
     ]
+
+
+def test_a_single_complete_agent_is_compared_with_nobody(tmp_path: Path) -> None:
+    write_suite(tmp_path, ["a/b", "a/c"], {"x": 0.5})
+    write_suite(tmp_path, ["a/c"], {"poor": 0.1})
+    first = headline(board_of(tmp_path))[0]
+    assert re.fullmatch(r"x is the only agent with runs on every task; it scores 0\.\d\d \(.+\)\.", first)
 
 
 def test_agents_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
@@ -153,13 +170,13 @@ def test_agents_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
 
 def test_many_agents_are_counted_instead_of_named(tmp_path: Path) -> None:
     write_suite(tmp_path, ["a/b"], {f"variant-{i}": 0.8 for i in range(6)}, n_seeds=1, spread=0.0)
-    assert headline(board_of(tmp_path))[0] == "Who leads is not sure yet: 6 agents score 0.79 to 0.79."
+    assert headline(board_of(tmp_path))[0] == "6 agents score 0.79 to 0.79: who leads is not sure yet."
 
 
 def test_a_single_seed_gives_no_interval_and_no_order(tmp_path: Path) -> None:
     write_suite(tmp_path, ["a/b"], {"x": 0.9, "y": 0.1}, n_seeds=1)
     text, page = write_report(tmp_path)
-    assert "Who leads is not sure yet: x scores 0.9" in text
+    assert re.match(r"x scores 0\.9\d, y scores 0\.\d\d: who leads is not sure yet\.", text)
     assert "share the lead" not in text
     assert "no interval can be given" in text
     assert text.count("1=") == 2
@@ -190,6 +207,17 @@ def test_a_task_without_targets_has_no_time_to_target(tmp_path: Path) -> None:
 def test_columns_only_one_task_has_are_a_table_of_that_task(html: str) -> None:
     assert html.count('<th scope="col">collisions</th>') == 1
     assert html.index("collisions</th>") > html.index('id="task-highway-lane-change"')
+
+
+def test_a_success_stands_under_the_score_where_the_task_has_one(tmp_path: Path) -> None:
+    write_suite(tmp_path, ["a/b", "a/c"], {"x": 0.9})
+    folder = write_run(tmp_path, "a/c", "y", 0, level=0.9)
+    rows = read_runs(folder)[0].evals.to_dict("records")
+    write_rows(folder / "evals.csv", list(rows[0]), [row | {"success_rate": 0.12} for row in rows])
+    html = write_report(tmp_path)[1].read_text(encoding="utf-8")
+    table = html[html.index('aria-label="Scores by task"') : html.index('id="convergence"')]
+    assert table.count('<span class="ci">success 12 %</span></td>') == 1
+    assert table.count("success 0 %") == 0
 
 
 def test_every_text_from_results_is_escaped(report: tuple[str, Path], html: str) -> None:

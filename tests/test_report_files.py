@@ -53,6 +53,19 @@ def test_names_beside_a_figure_do_not_cover_each_other(tmp_path: Path) -> None:
     assert np.diff(heights).min() > 10
 
 
+@pytest.mark.parametrize(("rougher", "log"), [(3.0, False), (300.0, True)])
+def test_rates_stand_on_a_logarithmic_axis_only_where_they_span_a_decade(
+    tmp_path: Path, rougher: float, log: bool
+) -> None:
+    for agent, rate in (("calm", 1.0), ("rough", rougher)):
+        write_run(tmp_path, "a/b", agent, 0, action_rate=rate)
+    board = board_of(tmp_path)
+    figures = draw_task(board.tasks[0], board.per_task["a/b"], looks(board.tasks[0].agents), "t")
+    (figure,) = (figure for figure in figures if figure.name.endswith("score-smoothness"))
+    words = " ".join(ElementTree.fromstring(figure.svg).itertext())
+    assert ("(log scale)" in words) == ("(log scale)" in figure.reading) == log
+
+
 def test_wall_clock_curves_say_whether_they_compare(tmp_path: Path) -> None:
     write_run(tmp_path, "a/b", "x", 0)
     write_run(tmp_path, "a/c", "x", 0)

@@ -20,9 +20,10 @@ from tests.synthetic import write_run
         ([{"status": "interrupted"}], "1 runs, none finished yet"),
         ([{}, {"agent": "y", "targets": [-1.0]}], "targets is [-1.0], but [-550.0, -280.0]"),
         ([{}, {"evaluation": {"n_evals": 25, "n_episodes": 9}}], "evaluation.n_episodes is 9, but 5 in"),
+        ([{"evaluation": {"n_evals": "many"}}], "field 'evaluation.n_evals' is 'many', must be int"),
         ([{}, {"suite": "other"}], "suites other, synthetic"),
         ([{}, {"seed": 0}], "the same task, agent and seed"),
-        ([{"n_evals_made": 20}], "20 of 21 evaluations"),
+        ([{"n_evals_made": 20}], "20 of 25 evaluations"),
         (
             [{"reference": {"random": 1.0, "reference": 1.0, "provenance": "x"}}],
             "reference.reference equals reference.random",

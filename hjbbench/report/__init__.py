@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from hjbbench import campaign, store
 from hjbbench.errors import UserError
 
 
-def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
+def write_report(folder: Path, claims: Path | None = None, others: Sequence[Path] = ()) -> tuple[str, Path]:
     """Write ``report/`` into a folder of runs: index.html, leaderboard.md, .csv and .tex, claims.json and figures/.
 
     Failed runs count; runs that are going on or were interrupted are named and left out. The same results give the same
@@ -17,13 +18,14 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
 
     Args:
         claims: a claims.toml to judge by these runs; without it the page says nothing of claims.
+        others: folders of runs by which the claims are judged too; nothing else of the report is about them.
 
     Returns:
         The headline and the leaderboard as plain text, and the path of the page.
 
     Raises:
-        UserError: no run that counts, runs of several suites, runs that cannot be compared, claims that cannot be
-            read, or a folder that cannot be written.
+        UserError: no run that counts, runs of several suites, runs that cannot be compared, folders that share an
+            agent on a task, claims that cannot be read, or a folder that cannot be written.
     """
     from hjbbench.report.cells import collect
     from hjbbench.report.convergence import convergences, resolution
@@ -40,9 +42,9 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     from hjbbench.report.standings import rank
     from hjbbench.report.suite_figures import draw_scores, draw_suite
     from hjbbench.report.tables import as_csv, as_markdown, as_text
-    from hjbbench.report.verdicts import as_json, judge, measured, sentence
+    from hjbbench.report.verdicts import as_json, judge, judged_by, measured, sentence
 
-    runs = store.read_runs(folder)
+    runs, *also = store.read_together([folder, *others])
     counted = [run for run in runs if run.record["status"] != "interrupted"]
     if not counted:
         raise UserError(f"{folder}: {f'{len(runs)} runs, none finished yet' if runs else 'holds no runs'}")
@@ -50,7 +52,8 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     if len(suites) > 1:
         raise UserError(f"{folder}: holds runs of the suites {', '.join(suites)}; report one suite's folder")
     board = rank(suites[0], collect(counted))
-    judged = judge(claims, counted) if claims else None
+    judged = judge(claims, [run for found in (counted, *also) for run in found]) if claims else None
+    evidence = judged_by(others)
     sentences = headline(board) + ([sentence(judged)] if judged is not None else [])
     exact = exactness(counted)
     styles = looks({run.record["agent"] for run in counted} | {row.solver for row in exact})
@@ -70,6 +73,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
         board=board,
         headline=sentences,
         judged=judged,
+        judged_by=evidence,
         convergences=distributions,
         resolution=resolution(board.tasks, ranked),
         suite_figures=draw_suite(board, distributions, styles),
@@ -89,7 +93,7 @@ def write_report(folder: Path, claims: Path | None = None) -> tuple[str, Path]:
     figures = [draw_scores(board), *contents.suite_figures, *contents.exact_figures]
     for group in (*contents.task_figures.values(), *contents.cost_figures.values()):
         figures += group
-    markdown = as_markdown(board, sentences, variants, measured(judged or []))
+    markdown = as_markdown(board, sentences, variants, measured(judged or []), evidence)
     page = folder / "report" / "index.html"
     try:
         (page.parent / "figures").mkdir(parents=True, exist_ok=True)

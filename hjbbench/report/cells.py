@@ -11,7 +11,8 @@ import numpy as np
 
 from hjbbench.alike import check_alike
 from hjbbench.errors import UserError
-from hjbbench.metrics.convergence import area_under_curve, final_score, hitting_time
+from hjbbench.metrics.convergence import area_under_curve, hitting_time
+from hjbbench.scores import evaluation_steps, final_scores, mean_returns, scores
 from hjbbench.speed import why_times_differ
 from hjbbench.store import EVAL_COLUMNS, Run
 
@@ -30,6 +31,8 @@ class Cell:
 
     finished: np.ndarray
     """(runs,) bool: status done; the others failed."""
+    returns: np.ndarray
+    """(runs, points): mean return at every evaluation of the task, the random one where a failed run made none."""
     scores: np.ndarray
     """(runs, points): normalised score, not below 0, at every evaluation of the task."""
     final_scores: np.ndarray
@@ -105,10 +108,7 @@ def collect(runs: Sequence[Run]) -> list[TaskCells]:
 def _task_cells(name: str, runs: list[Run]) -> TaskCells:
     first = runs[0]
     tables = [run.evals for run in runs]
-    steps = max((table["n_steps"].to_numpy() for table in tables), key=len)
-    budget = first.record["budget"]["n_steps"]
-    if not len(steps) or steps[-1] < budget:  # no run got to the end
-        steps = np.append(steps, budget)
+    steps = evaluation_steps(runs)
     by_agent: dict[str, list[int]] = {}
     for index, (run, table) in enumerate(zip(runs, tables, strict=True)):
         _check_table(run, table, steps)
@@ -130,11 +130,8 @@ def _cell(runs: list[Run], tables: list[pd.DataFrame], steps: np.ndarray) -> Cel
     import pandas as pd
 
     record = runs[0].record
-    random, reference = record["reference"]["random"], record["reference"]["reference"]
     finished = np.array([run.record["status"] == "done" for run in runs])
-    scores = np.zeros((len(runs), len(steps)))
-    for row, table in zip(scores, tables, strict=True):
-        row[: len(table)] = np.clip((table["return_mean"] - random) / (reference - random), 0.0, None)
+    curves = scores(runs, steps)
     hits = [
         hitting_time(steps, table["return_mean"], record["targets"][-1]) if done else math.inf
         for table, done in zip(tables, finished, strict=True)
@@ -147,9 +144,10 @@ def _cell(runs: list[Run], tables: list[pd.DataFrame], steps: np.ndarray) -> Cel
     ]
     return Cell(
         finished=finished,
-        scores=scores,
-        final_scores=np.array([final_score(curve) for curve in scores]),
-        anytime_scores=np.array([area_under_curve(steps, curve) for curve in scores]),
+        returns=mean_returns(runs, steps),
+        scores=curves,
+        final_scores=final_scores(runs, steps),
+        anytime_scores=np.array([area_under_curve(steps, curve) for curve in curves]),
         hit_steps=np.array(hits),
         final=pd.DataFrame(finals).reset_index(drop=True),
         costs={axis: np.array([_costs(*pair, axis, len(steps)) for pair in zip(runs, tables, strict=True)])
@@ -179,10 +177,9 @@ def _own_columns(tables: list[pd.DataFrame]) -> tuple[str, ...]:
 
 def _check_table(run: Run, table: pd.DataFrame, steps: np.ndarray) -> None:
     path = run.path / "evals.csv"
-    for column in ("return_mean", *COST_AXES):
-        if not np.isfinite(table[column]).all():
-            raise UserError(f"{path}: column {column} must hold finite numbers only")
     for axis in COST_AXES:
+        if not np.isfinite(table[axis]).all():
+            raise UserError(f"{path}: column {axis} must hold finite numbers only")
         if (np.diff(table[axis]) < 0).any():
             raise UserError(f"{path}: column {axis} falls; a cost can only grow")
     if not np.array_equal(table["n_steps"], steps[: len(table)]):

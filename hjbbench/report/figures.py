@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Kinds = dict[str, tuple[str, str, Callable[["Axes"], None]]]
 SAME_SPEED = "All runs have the same machine record and found it equally fast, so the times compare."
 OTHER_SPEED = "The times of two agents need not compare: {why}."
+LOG_SCALE = " (log scale)"
+DECADE = 10.0
+"""Action rates that span less than this factor stand on a linear axis."""
 
 
 def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look], stem: str) -> list[Figure]:
@@ -60,10 +63,12 @@ def draw_task(task: TaskCells, rows: list[Standing], styles: Mapping[str, Look],
             lambda axes: _time_to_target(axes, task, rows, styles),
         )
     if any(row.n_failed < row.n_runs for row in rows):
+        scale = LOG_SCALE if _spans_decades(_rates(task)) else ""
         kinds["score-smoothness"] = (
             "Return against smoothness",
-            "Final score against the RMS rate at which the action changes (actions scaled to [-1, 1]); small marks are "
-            "finished runs, large ones their means. Up and left is better: as good a return with a calmer control.",
+            f"Final score against the RMS rate at which the action changes{scale}, actions scaled to [-1, 1]; small "
+            "marks are finished runs, large ones their means. Up and left is better: as good a return with a calmer "
+            "control.",
             lambda axes: _score_smoothness(axes, task, rows, styles),
         )
     return _draw_all(kinds, rows, stem)
@@ -197,19 +202,31 @@ def _score_smoothness(axes: Axes, task: TaskCells, rows: list[Standing], styles:
         axes.plot(*xy.T, look.marker, color=look.colour, markersize=3.2, alpha=0.5, linewidth=0)
         axes.plot(rate, score, look.marker, color=look.colour, markersize=8, markeredgecolor=GROUND, zorder=4)
         ends[agent] = score
-    rates = np.concatenate([xy[:, 0] for xy in points.values()])
-    if positive := rates[rates > 0].tolist():
-        # Decades, as rates span them; a policy that never moves (rate 0) has its place left of the smallest rate.
-        smallest = 10 ** math.floor(math.log10(min(positive)))
+    rates = _rates(task)
+    unit = "1/s"
+    if _spans_decades(rates):
+        # A policy that never moves (rate 0) has its place left of the smallest rate.
+        smallest = 10 ** math.floor(math.log10(rates[rates > 0].min()))
         axes.set_xscale("symlog", linthresh=smallest, linscale=0.3)
-        subs = (1, 2, 5) if max(positive) < 100 * smallest else (1,)
+        subs = (1, 2, 5) if rates.max() < 100 * smallest else (1,)
         axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=smallest, subs=subs))
+        unit += LOG_SCALE
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylim(bottom=0.0, top=max(1.05, axes.get_ylim()[1]))
-    axes.set_xlabel("action rate, RMS (1/s)")
+    axes.set_xlabel(f"action rate, RMS, {unit}")
     axes.set_ylabel("final score")
     labels_beside(axes, ends, styles)
+
+
+def _rates(task: TaskCells) -> np.ndarray:
+    """Action rates of all finished runs that have a place in the figure."""
+    return np.concatenate([_finished_points(cell)[:, 0] for cell in task.agents.values()])
+
+
+def _spans_decades(rates: np.ndarray) -> bool:
+    positive = rates[rates > 0]
+    return len(positive) > 0 and bool(positive.max() >= DECADE * positive.min())
 
 
 def _finished_points(cell: Cell) -> np.ndarray:

@@ -18,9 +18,15 @@ FEW_SEEDS = 10
 def headline(board: Leaderboard) -> list[str]:
     """Sentences on the order of the agents; the first one stands alone."""
     if not board.ranked:
-        return [f"No agent has results on all {len(board.tasks)} tasks yet, so there is no overall order."]
+        return [f"No agent has runs on all {len(board.tasks)} tasks yet, so there is no overall order{_rivals(board)}."]
     groups = [list(rows) for _, rows in groupby(board.ranked, key=lambda row: row.rank)]
-    return [_lead(groups), *_ties(groups[1:]), *_unranked(board), *_doubts(board)]
+    return [_first(board, groups), *_ties(groups[1:]), *_doubts(board)]
+
+
+def _first(board: Leaderboard, groups: Sequence[Sequence[Standing]]) -> str:
+    """Who leads; where agents lack a task, among whom, and who of the others leads or ties where it did run."""
+    among = f"Of the {len(board.ranked)} agents with runs on every task, " if board.partial else ""
+    return f"{among if len(board.ranked) > 1 else ''}{_lead(groups)}{_rivals(board)}."
 
 
 def _lead(groups: Sequence[Sequence[Standing]]) -> str:
@@ -34,29 +40,29 @@ def _lead(groups: Sequence[Sequence[Standing]]) -> str:
             scores = f"{len(top)} agents score {min(estimates):.2f} to {max(estimates):.2f}"
         else:
             scores = ", ".join(f"{row.agent} scores {_score(row)}" for row in top)
-        return f"Who leads is not sure yet: {scores}{behind}."
+        return f"{scores}{behind}: who leads is not sure yet"
     if len(top) > 1:
-        return f"{_names(top)} share the lead{behind}: the best of them scores {_score(top[0])}."
+        return f"{_names(top)} share the lead{behind}: the best of them scores {_score(top[0])}"
     if second is None:
-        return f"{top[0].agent} is the only agent with results on every task; it scores {_score(top[0])}."
-    return f"{top[0].agent} leads with a score of {_score(top[0])}{behind}."
+        return f"{top[0].agent} is the only agent with runs on every task; it scores {_score(top[0])}"
+    return f"{top[0].agent} leads with a score of {_score(top[0])}{behind}"
 
 
 def _ties(groups: Sequence[Sequence[Standing]]) -> list[str]:
     return [f"{_names(group)} cannot be told apart." for group in groups if len(group) > 1]
 
 
-def _unranked(board: Leaderboard) -> list[str]:
+def _rivals(board: Leaderboard) -> str:
     """Who might lead if they had run everywhere: no order without them may look like the whole story."""
     first = [row.agent for rows in board.per_task.values() for row in rows if row.rank == 1]
     rivals = [row for row in board.partial if row.agent in first]
     if not rivals:
-        return []
+        return ""
     if len(rivals) > NAMED:
-        who = f"{len(rivals)} agents, each on a task or more"
-    else:
-        who = ", ".join(f"{row.agent} on {first.count(row.agent)} of {len(board.tasks)} tasks" for row in rivals)
-    return [f"Not in this order for want of runs on every task, but first or not told apart from the first: {who}."]
+        return f"; without runs on every task, {len(rivals)} agents lead or tie on a task or more"
+    (head, place), *more = [(row.agent, f"{first.count(row.agent)} of {row.n_tasks}") for row in rivals]
+    others = "".join(f", {agent} on {where}" for agent, where in more)
+    return f"; without runs on every task, {head} leads or ties on {place} tasks it ran{others}"
 
 
 def _doubts(board: Leaderboard) -> list[str]:

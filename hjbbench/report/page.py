@@ -51,6 +51,8 @@ class Contents:
     headline: Sequence[str]
     judged: Sequence[Judged] | None
     """None where no claims were given."""
+    judged_by: str
+    """By which runs, in a sentence."""
     convergences: Sequence[Convergence]
     resolution: Resolution | None
     suite_figures: Sequence[Figure]

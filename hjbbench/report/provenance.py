@@ -12,6 +12,11 @@ from hjbbench.report.cells import TaskCells
 from hjbbench.report.tables import show_number
 from hjbbench.store import Run
 
+TUNING = (
+    "The trials behind every agent's defaults are logged in docs/tuning.md of the project, the baselines' in "
+    "docs/tuning-baselines.md."
+)
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -38,7 +43,7 @@ def provenance(runs: Sequence[Run]) -> list[tuple[str, str]]:
         ("Machine", _distinct(_pairs(record["machine"]) for record in records)),
         ("Speed", _distinct(_speed(record.get("speed_gflops")) for record in records)),
         ("Peak memory", f"{show_number(max(record['peak_rss_mb'] for record in records))} MB"),
-        ("Tuning", "The trials behind every agent's defaults are logged in docs/tuning.md of the project."),
+        ("Tuning", TUNING),
     ]
 
 

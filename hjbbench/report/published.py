@@ -97,18 +97,12 @@ def draw_published(task: TaskCells, rows: Sequence[Standing], styles: Mapping[st
     ]
 
 
-def _returns(task: TaskCells, agent: str) -> np.ndarray:
-    """(runs, points): returns behind the scores."""
-    anchors = task.record["reference"]
-    return anchors["random"] + task.agents[agent].scores * (anchors["reference"] - anchors["random"])
-
-
 def _numbers(task: TaskCells, points: Sequence[Point]) -> str:
     """Ours beside theirs at the last published point of every algorithm that we have runs of."""
     last = {point.name: point for point in points if point.agent in task.agents}
     parts = []
     for point in last.values():
-        mean = _returns(task, point.agent).mean(axis=0)
+        mean = task.agents[point.agent].returns.mean(axis=0)
         ours = float(np.interp(point.n_steps, task.steps, mean))
         change = ours / point.return_mean - 1.0
         mark = " (!)" if abs(change) > DEVIATION else ""
@@ -128,7 +122,7 @@ def _curves(
 
     ends = {}
     for row in rows:
-        ends[row.agent] = mean_curve(axes, task.steps, _returns(task, row.agent), looks[row.agent], alpha=0.12)
+        ends[row.agent] = mean_curve(axes, task.steps, task.agents[row.agent].returns, looks[row.agent], alpha=0.12)
     for point in points:
         look = looks[point.name]
         axes.errorbar(point.n_steps, point.return_mean, point.return_sd, marker=look.marker, color=look.colour,

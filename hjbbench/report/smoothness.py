@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from hjbbench.evidence import EQUAL_RETURN
+from hjbbench.evidence import why_unequal
 from hjbbench.report.cells import Cell, TaskCells
 from hjbbench.report.standings import SEED, Leaderboard, Standing, mean_interval
 from hjbbench.stats.bootstrap import Interval
@@ -33,11 +33,11 @@ class AgentSmoothness:
     standing: Standing
     measures: dict[str, Interval | None]
     """Means over finished runs, by column of ``UNITS``; None where no run has a value."""
-    score_gap: float
-    """Score of the task's best agent minus this one's."""
+    why_unequal: str
+    """Why its return does not count as equal to the best agent's; empty where it does."""
     ratio: Interval | None
-    """The best agent's action rate over this one's: above 1 this one is the smoother. None where the return is worse
-    by more than ``EQUAL_RETURN``, without a positive action rate on both sides, and for the best agent itself."""
+    """The best agent's action rate over this one's: above 1 this one is the smoother. None where the returns are not
+    equal, without a positive action rate on both sides, and for the best agent itself."""
 
 
 @dataclass(frozen=True)
@@ -66,41 +66,39 @@ def interval_of_mean(cell: Cell, column: str) -> Interval | None:
 
 def against_best(task: TaskCells, rows: Sequence[Standing]) -> list[AgentSmoothness]:
     """Every agent of a task, best return first, against the first of them."""
-    best = rows[0]
-    comparable = comparable_agents(task, rows)
+    best = rows[0].agent
     return [
         AgentSmoothness(
             standing=row,
             measures={column: interval_of_mean(task.agents[row.agent], column) for column in UNITS},
-            score_gap=best.score.estimate - row.score.estimate,
-            ratio=_ratio([task], best.agent, row.agent)
-            if row is not best and {best.agent, row.agent} <= comparable
+            why_unequal=_why_unequal(task, row.agent, best),
+            ratio=_ratio([task], best, row.agent)
+            if row.agent != best and {best, row.agent} <= _moving(task) and not _why_unequal(task, row.agent, best)
             else None,
         )
         for row in rows
     ]
 
 
-def comparable_agents(task: TaskCells, rows: Sequence[Standing]) -> set[str]:
-    """Agents whose score is not worse than the best one's by more than ``EQUAL_RETURN``, as far as they have a ratio.
-
-    A policy that never moves has an action rate of 0 and no ratio. Where nobody learned, nobody compares.
-    """
-    best = rows[0].score.estimate
-    equal = {row.agent for row in rows if best > EQUAL_RETURN and row.score.estimate >= best - EQUAL_RETURN}
-    rates = {agent: _finite(task.agents[agent], MEASURE) for agent in equal}
-    return {agent for agent, values in rates.items() if len(values) and (values > 0).all()}
-
-
 def pairs(board: Leaderboard) -> list[Pair]:
     """All pairs of agents that reach an equal return on some task, decided ones first, then by ratio."""
     shared: dict[tuple[str, str], list[TaskCells]] = {}
     for task in board.tasks:
-        names = sorted(comparable_agents(task, board.per_task[task.name]))
-        for pair in combinations(names, 2):
-            shared.setdefault(pair, []).append(task)
+        for pair in combinations(sorted(_moving(task)), 2):
+            if not _why_unequal(task, *pair):
+                shared.setdefault(pair, []).append(task)
     found = [_pair(tasks, *sorted(names, key=partial(_log_rate, tasks))) for names, tasks in shared.items()]
     return sorted(found, key=lambda pair: (not pair.decided, -pair.ratio.estimate, pair.smoother, pair.rougher))
+
+
+def _why_unequal(task: TaskCells, agent: str, other: str) -> str:
+    return why_unequal(task.agents[agent].final_scores, task.agents[other].final_scores)
+
+
+def _moving(task: TaskCells) -> set[str]:
+    """Agents that have a ratio: a policy that never moves has an action rate of 0 and none."""
+    rates = {agent: _finite(cell, MEASURE) for agent, cell in task.agents.items()}
+    return {agent for agent, values in rates.items() if len(values) and (values > 0).all()}
 
 
 def _pair(tasks: Sequence[TaskCells], smoother: str, rougher: str) -> Pair:

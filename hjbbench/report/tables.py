@@ -105,15 +105,22 @@ PART_HEADINGS = ("variant", "changed", "task", "scores are", "score", "anytime s
 
 
 def as_markdown(
-    board: Leaderboard, headline: Sequence[str], parts: Sequence[Part] = (), claims: Sequence[Sequence[str]] = ()
+    board: Leaderboard,
+    headline: Sequence[str],
+    parts: Sequence[Part] = (),
+    claims: Sequence[Sequence[str]] = (),
+    judged_by: str = "",
 ) -> str:
-    """The headline, the leaderboard, claims under their headings, variants against their agents, a table per task."""
+    """The headline, the leaderboard, claims under their headings, variants against their agents, a table per task.
+
+    ``judged_by`` says of the claims by which runs they are judged.
+    """
     rows = [HEADINGS, *(texts(row, intervals=True) for row in (*board.ranked, *board.partial))]
     blocks = [f"# {_md(board.suite)}", *map(_md, headline), MEANING, _md_table(rows)]
     if board.partial:
         blocks.append("Agents without a rank lack some task, so their figures compare with no other row.")
     if claims:
-        blocks += ["## Claims that these runs measure", _md_table(claims)]
+        blocks += ["## Claims that these runs measure", _md(judged_by), _md_table(claims)]
     if parts:
         rows = [PART_HEADINGS]
         for part in parts:

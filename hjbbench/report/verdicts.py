@@ -78,6 +78,13 @@ def judge(path: Path, runs: Sequence[Run]) -> list[Judged]:
     return [Judged(*pair) for pair in zip(stated, claims.judge(stated, runs), strict=True)]
 
 
+def judged_by(others: Sequence[Path]) -> str:
+    """By which runs the claims are judged: those of the report's folder, and of others."""
+    if not others:
+        return "Claims are judged by these runs alone."
+    return f"Claims are judged by these runs and those of {', '.join(map(str, others))} together."
+
+
 def as_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     """The verdicts as claims.json holds them."""
     return claims.to_json([each.verdict for each in judged])

@@ -97,6 +97,10 @@ def tie_groups(
     return ranks
 
 
+MIN_REFERENCES, MIN_NEW = 4, 3
+"""Reference and new runs that the rule for what is too fast needs: fewer have no spread once the extremes are out."""
+
+
 def fastest_acceptable_mean(references: ArrayLike, n_runs: int, alpha: float = 0.05) -> float:
     """Trimmed mean time below which ``n_runs`` new runs are significantly faster than the reference runs.
 
@@ -115,8 +119,9 @@ def fastest_acceptable_mean(references: ArrayLike, n_runs: int, alpha: float = 0
     from scipy.stats import t
 
     kept = np.sort(named_runs({"reference": references}, "times")["reference"])[1:-1]
-    if len(kept) < 2 or n_runs < 3:
-        raise UserError(f"{len(kept) + 2} reference runs and {n_runs} new ones: at least 4 and 3 are needed")
+    if len(kept) < MIN_REFERENCES - 2 or n_runs < MIN_NEW:
+        needed = f"at least {MIN_REFERENCES} and {MIN_NEW} are needed"
+        raise UserError(f"{len(kept) + 2} reference runs and {n_runs} new ones: {needed}")
     n_kept = n_runs - 2
     standard_error = kept.std() * np.sqrt(1 / len(kept) + 1 / n_kept)
     return float(kept.mean() - t.isf(alpha, len(kept) + n_kept - 2) * standard_error)
