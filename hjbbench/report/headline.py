@@ -18,15 +18,12 @@ FEW_SEEDS = 10
 def headline(board: Leaderboard) -> list[str]:
     """Sentences on the order of the agents; the first one stands alone."""
     if not board.ranked:
-        return [f"No agent has runs on all {len(board.tasks)} tasks yet, so there is no overall order{_rivals(board)}."]
+        first = f"No agent has runs on all {len(board.tasks)} tasks yet, so there is no overall order."
+        return [first, *_rivals(board)]
     groups = [list(rows) for _, rows in groupby(board.ranked, key=lambda row: row.rank)]
-    return [_first(board, groups), *_ties(groups[1:]), *_doubts(board)]
-
-
-def _first(board: Leaderboard, groups: Sequence[Sequence[Standing]]) -> str:
-    """Who leads; where agents lack a task, among whom, and who of the others leads or ties where it did run."""
     among = f"Of the {len(board.ranked)} agents with runs on every task, " if board.partial else ""
-    return f"{among if len(board.ranked) > 1 else ''}{_lead(groups)}{_rivals(board)}."
+    first = f"{among if len(board.ranked) > 1 else ''}{_lead(groups)}."
+    return [first, *_rivals(board), *_ties(groups[1:]), *_doubts(board)]
 
 
 def _lead(groups: Sequence[Sequence[Standing]]) -> str:
@@ -52,17 +49,17 @@ def _ties(groups: Sequence[Sequence[Standing]]) -> list[str]:
     return [f"{_names(group)} cannot be told apart." for group in groups if len(group) > 1]
 
 
-def _rivals(board: Leaderboard) -> str:
+def _rivals(board: Leaderboard) -> list[str]:
     """Who might lead if they had run everywhere: no order without them may look like the whole story."""
     first = [row.agent for rows in board.per_task.values() for row in rows if row.rank == 1]
     rivals = [row for row in board.partial if row.agent in first]
     if not rivals:
-        return ""
+        return []
     if len(rivals) > NAMED:
-        return f"; without runs on every task, {len(rivals)} agents lead or tie on a task or more"
+        return [f"Without runs on every task, {len(rivals)} agents lead or tie on a task or more."]
     (head, place), *more = [(row.agent, f"{first.count(row.agent)} of {row.n_tasks}") for row in rivals]
     others = "".join(f", {agent} on {where}" for agent, where in more)
-    return f"; without runs on every task, {head} leads or ties on {place} tasks it ran{others}"
+    return [f"Without runs on every task, {head} leads or ties on {place} tasks it ran{others}."]
 
 
 def _doubts(board: Leaderboard) -> list[str]:
