@@ -8,7 +8,7 @@ import gymnasium as gym
 
 STEPS = 1000
 """Random decisions offered to every agent; all that learn take them but sac, which does better with a hundred
-(docs/tuning-baselines.md, 9 and 10), and sac-time-aware."""
+(docs/tuning-baselines.md, 9, 10 and 45), and sac-time-aware."""
 EPISODES = 5
 """Episodes they are spread over. A robot that ends its one random episode on its back teaches an agent only that."""
 SHORT_FOR = 3
