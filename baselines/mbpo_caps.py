@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from baselines.caps import NOISE, caps
+from baselines.caps import Caps, caps
 from baselines.mbpo import RESOURCES, Mbpo, MbpoConfig
 from baselines.soft_actor_critic import Penalty
 from hjbbench.registry import agent
@@ -14,10 +14,10 @@ from hjbbench.registry import agent
 class MbpoCapsConfig(MbpoConfig):
     """MBPO's settings and the weights published for SAC with CAPS; s' is the model's on imagined transitions."""
 
-    caps_temporal: float | None = None
-    """None: as published for the task."""
-    caps_spatial: float | None = None
-    caps_noise: float = NOISE
+    caps_temporal: float = Caps.temporal
+    """Weights are tenfold on the pendulum, as published."""
+    caps_spatial: float = Caps.spatial
+    caps_noise: float = Caps.noise
 
 
 @agent("mbpo-caps", config=MbpoCapsConfig(), resources=lambda config: RESOURCES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import gymnasium as gym
 
-from baselines.caps import NOISE, caps
+from baselines.caps import Caps, caps
 from baselines.settings import check
 from baselines.soft_actor_critic import FIRST_TEMPERATURE, LEARNING_RATE, TAU, SoftActorCritic, SoftActorCriticConfig
 from baselines.soft_agent import SoftActorCriticAgent
@@ -26,10 +26,10 @@ class SacCapsConfig:
     tau: float = TAU
     batch_size: int = 256
     first_temperature: float = FIRST_TEMPERATURE
-    caps_temporal: float | None = None
-    """None: as published for the task."""
-    caps_spatial: float | None = None
-    caps_noise: float = NOISE
+    caps_temporal: float = Caps.temporal
+    """Weights are tenfold on the pendulum, as published."""
+    caps_spatial: float = Caps.spatial
+    caps_noise: float = Caps.noise
 
     def __post_init__(self) -> None:
         check(self, zero=("caps_temporal", "caps_spatial", "caps_noise"))

@@ -164,5 +164,5 @@ def test_batches_mix_real_and_imagined_transitions():
 
 def test_caps_reaches_the_policy_loss():
     assert build("mbpo-caps")[0].learner.penalty == Caps(0.1, 0.5, 0.2)
-    assert build("mbpo-caps", "control/pendulum", caps_spatial=2.0)[0].learner.penalty == Caps(1.0, 2.0, 0.2)
+    assert build("mbpo-caps", "control/pendulum", caps_spatial=2.0)[0].learner.penalty == Caps(1.0, 20.0, 0.2)
     assert build("mbpo")[0].learner.penalty is None
