@@ -34,7 +34,16 @@ class Caps:
         return 0.5 * rough
 
 
-def caps(task: Task, temporal: float, spatial: float, noise: float) -> Caps:
+@dataclass(frozen=True)
+class CapsConfig:
+    """The settings of an agent's penalty; the weights are tenfold on the pendulum, as published."""
+
+    caps_temporal: float = Caps.temporal
+    caps_spatial: float = Caps.spatial
+    caps_noise: float = Caps.noise
+
+
+def caps(task: Task, config: CapsConfig) -> Caps:
     """The penalty on a task: its weights are multiplied where the published ones are."""
     factor = STRONGER.get(task.name, 1.0)
-    return Caps(factor * temporal, factor * spatial, noise)
+    return Caps(factor * config.caps_temporal, factor * config.caps_spatial, config.caps_noise)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from baselines.caps import Caps, caps
+from baselines.caps import CapsConfig, caps
 from baselines.dhmbpo import Dhmbpo, DhmbpoConfig, undiscounted
 from baselines.soft_actor_critic import Penalty
 from hjbbench.registry import agent
 
 
 @dataclass(frozen=True)
-class DhmbpoCapsConfig(DhmbpoConfig):
+class DhmbpoCapsConfig(CapsConfig, DhmbpoConfig):
     """DHMBPO's settings and the weights published for SAC with CAPS; states are standardised, s' is the model's."""
-
-    caps_temporal: float = Caps.temporal
-    """Weights are tenfold on the pendulum, as published."""
-    caps_spatial: float = Caps.spatial
-    caps_noise: float = Caps.noise
 
 
 @agent("dhmbpo-caps", config=DhmbpoCapsConfig(), refuses=undiscounted)
@@ -27,4 +22,4 @@ class DhmbpoCaps(Dhmbpo):
     config: DhmbpoCapsConfig
 
     def _penalty(self) -> Penalty:
-        return caps(self.task, self.config.caps_temporal, self.config.caps_spatial, self.config.caps_noise)
+        return caps(self.task, self.config)

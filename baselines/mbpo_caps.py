@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from baselines.caps import Caps, caps
+from baselines.caps import CapsConfig, caps
 from baselines.mbpo import RESOURCES, Mbpo, MbpoConfig
 from baselines.soft_actor_critic import Penalty
 from hjbbench.registry import agent
 
 
 @dataclass(frozen=True)
-class MbpoCapsConfig(MbpoConfig):
+class MbpoCapsConfig(CapsConfig, MbpoConfig):
     """MBPO's settings and the weights published for SAC with CAPS; s' is the model's on imagined transitions."""
-
-    caps_temporal: float = Caps.temporal
-    """Weights are tenfold on the pendulum, as published."""
-    caps_spatial: float = Caps.spatial
-    caps_noise: float = Caps.noise
 
 
 @agent("mbpo-caps", config=MbpoCapsConfig(), resources=lambda config: RESOURCES)
@@ -27,4 +22,4 @@ class MbpoCaps(Mbpo):
     config: MbpoCapsConfig
 
     def _penalty(self) -> Penalty:
-        return caps(self.task, self.config.caps_temporal, self.config.caps_spatial, self.config.caps_noise)
+        return caps(self.task, self.config)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import gymnasium as gym
 
-from baselines.caps import Caps, caps
+from baselines.caps import CapsConfig, caps
 from baselines.settings import check
 from baselines.soft_actor_critic import FIRST_TEMPERATURE, LEARNING_RATE, TAU, SoftActorCritic, SoftActorCriticConfig
 from baselines.soft_agent import SoftActorCriticAgent
@@ -16,7 +16,7 @@ from hjbbench.registry import agent
 
 
 @dataclass(frozen=True)
-class SacCapsConfig:
+class SacCapsConfig(CapsConfig):
     """SAC as ``sac`` has it, the penalty's weights as published; the discount is the task's."""
 
     warmup_steps: int = STEPS
@@ -26,10 +26,6 @@ class SacCapsConfig:
     tau: float = TAU
     batch_size: int = 256
     first_temperature: float = FIRST_TEMPERATURE
-    caps_temporal: float = Caps.temporal
-    """Weights are tenfold on the pendulum, as published."""
-    caps_spatial: float = Caps.spatial
-    caps_noise: float = Caps.noise
 
     def __post_init__(self) -> None:
         check(self, zero=("caps_temporal", "caps_spatial", "caps_noise"))
@@ -52,5 +48,5 @@ class SacCaps(SoftActorCriticAgent):
                 config.tau,
                 first_temperature=config.first_temperature,
             ),
-            caps(task, config.caps_temporal, config.caps_spatial, config.caps_noise),
+            caps(task, config),
         )

@@ -17,7 +17,6 @@ from hjbbench.store import write_atomic, writing
 AGENT, STATE = "checkpoint.pt", "checkpoint.json"
 COST_SHARE = 0.01
 """Most of a run's time that checkpoints may take; where one is slow they become rarer."""
-PLAIN = "tensors, numbers, text, lists and dicts"
 
 
 class Checkpoints:
@@ -100,7 +99,8 @@ def _check_readable(path: Path) -> None:
         raise
     except Exception as problem:
         path.unlink()
-        raise TypeError(f"save() must write what torch.load(weights_only=True) reads: {PLAIN}") from problem
+        reads = "tensors, numbers, text, lists and dicts"
+        raise TypeError(f"save() must write what torch.load(weights_only=True) reads: {reads}") from problem
 
 
 def _digest(path: Path) -> str:

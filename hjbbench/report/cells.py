@@ -11,8 +11,8 @@ import numpy as np
 
 from hjbbench.alike import check_alike
 from hjbbench.errors import UserError
-from hjbbench.metrics.convergence import area_under_curve, hitting_time
-from hjbbench.scores import evaluation_steps, final_scores, mean_returns, scores
+from hjbbench.metrics.convergence import area_under_curve, final_score, hitting_time
+from hjbbench.scores import evaluation_steps, mean_returns, scores
 from hjbbench.speed import why_times_differ
 from hjbbench.store import EVAL_COLUMNS, Run
 
@@ -146,7 +146,7 @@ def _cell(runs: list[Run], tables: list[pd.DataFrame], steps: np.ndarray) -> Cel
         finished=finished,
         returns=mean_returns(runs, steps),
         scores=curves,
-        final_scores=final_scores(runs, steps),
+        final_scores=np.array([final_score(curve) for curve in curves]),
         anytime_scores=np.array([area_under_curve(steps, curve) for curve in curves]),
         hit_steps=np.array(hits),
         final=pd.DataFrame(finals).reset_index(drop=True),

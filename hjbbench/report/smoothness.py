@@ -66,14 +66,14 @@ def interval_of_mean(cell: Cell, column: str) -> Interval | None:
 
 def against_best(task: TaskCells, rows: Sequence[Standing]) -> list[AgentSmoothness]:
     """Every agent of a task, best return first, against the first of them."""
-    best = rows[0].agent
+    best, moving = rows[0].agent, _moving(task)
     return [
         AgentSmoothness(
             standing=row,
             measures={column: interval_of_mean(task.agents[row.agent], column) for column in UNITS},
             why_unequal=_why_unequal(task, row.agent, best),
             ratio=_ratio([task], best, row.agent)
-            if row.agent != best and {best, row.agent} <= _moving(task) and not _why_unequal(task, row.agent, best)
+            if row.agent != best and {best, row.agent} <= moving and not _why_unequal(task, row.agent, best)
             else None,
         )
         for row in rows
